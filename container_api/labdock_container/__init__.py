@@ -1,0 +1,1 @@
+"""Runs inside every environment: stage, fit, apply, export."""

@@ -1,0 +1,27 @@
+"""Names of files and folders while they are written, and the removal of what a killed process left of them.
+
+The name holds the writer's process id, so that what a killed worker left is told from what another one writes now.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+_PENDING = re.compile(r"\.[A-Za-z0-9_.-]{1,80}\.([0-9a-f]{8})[0-9a-f]{8}\.pending", re.ASCII)
+
+
+def pending_path(folder: Path, name: str) -> Path:
+    """Where to write `name` before it is renamed into place."""
+    return folder / f".{name}.{os.getpid():08x}{secrets.token_hex(4)}.pending"
+
+
+def clean(folder: Path, *, nobody_writes: bool = False) -> None:
+    """Remove what writers left that do not live any more; all of it where `nobody_writes`, as when the API starts."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.glob(".*.pending"):
+            found = _PENDING.fullmatch(path.name)
+            if found and (nobody_writes or not Path(f"/proc/{int(found[1], 16)}").exists()):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Processes that run user code, and the pool that hands them work and ends them."""

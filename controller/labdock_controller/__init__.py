@@ -1,0 +1,1 @@
+"""API, dashboard, launcher, runtimes, access, models, alerts, state."""

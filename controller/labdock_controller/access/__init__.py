@@ -1,0 +1,1 @@
+"""Who may do what: `rights` decides, `users` and `tokens` keep who is who."""

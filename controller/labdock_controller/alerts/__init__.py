@@ -1,0 +1,1 @@
+"""Saved searches, and alerts: those with a schedule, a condition and actions."""

@@ -1,0 +1,278 @@
+"""Frames through the door: stage, fit, apply, and what belongs to them (summary, modules, jobs).
+
+A frame is spooled once into the environment's run folder and the environment is sent its name; where the runtime
+shares no folder it is streamed. The answer streams back as it comes. A fit is seen to its end also when its client
+has gone, so that its model's record is written.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from labdock.errors import InvalidOptions, LabdockError
+from labdock.wire import JOB_HEADER, KEY_HEADER, OPTIONS_HEADER, RECORD_HEADER, SPOOL_HEADER, SPOOL_SIZE_HEADER
+from labdock_controller.door.host import Destination, DoorHost
+from labdock_controller.door.relay import relay, until_client_leaves
+from labdock_controller.door.spool import take
+from labdock_controller.door.spooled import KeptFiles, SpooledFrame
+from labdock_controller.door.upload import ClientGone, chunks, content_length, file_parts, small_body, spool_body
+from labdock_controller.door.upstream import Body, Headers, Upstreams, open_answer, read_all, url
+
+# What of a client's request reaches an environment. Credentials do not: the environment has its own token.
+FORWARDED = frozenset(
+    name.lower().encode()
+    for name in (
+        OPTIONS_HEADER,
+        KEY_HEADER,
+        "Prefer",
+        "Accept",
+        "Content-Type",
+        "Content-Encoding",
+        "Last-Event-ID",
+        "X-Request-ID",
+    )
+)
+# A body up to here is sent on as it is: a file in the spool costs more than copying it once more.
+SMALL = 2**16
+log = logging.getLogger("labdock.door")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request on its way: who asks, where it goes, and the client's side of the connection."""
+
+    principal: Any
+    destination: Destination
+    method: str
+    target: bytes
+    headers: Headers
+    receive: Receive
+    send: Send
+
+
+class Frames:
+    """The frame routes' one implementation; `Door` owns it."""
+
+    def __init__(self, host: DoorHost, upstreams: Upstreams) -> None:
+        self.host = host
+        self.upstreams = upstreams
+        self.kept = KeptFiles()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def exchange(self, scope: Scope, receive: Receive, send: Send, capability: str, target: bytes) -> Exchange:
+        """Check rights and find the environment; nothing of the body is read before."""
+        request = Request(scope, receive)
+        principal = await self.host.authorize(request, capability)
+        destination = await self.host.destination(principal, request.path_params["name"], jupyter=False)
+        headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"] if k in FORWARDED]
+        headers.append(("Authorization", f"Bearer {destination.token}"))
+        query = scope.get("query_string") or b""
+        target = target + b"?" + query if query else target
+        return Exchange(principal, destination, scope["method"], target, headers, receive, send)
+
+    async def frame(self, scope: Scope, x: Exchange, action: str) -> None:
+        """Pass a frame on and the answer back."""
+        await self.host.admit(x.principal, x.destination.id, action, sent_options(x.headers))
+        fit = action == "fit"
+        length = content_length(scope)
+        try:
+            if length and length <= SMALL:
+                parts = [part async for part in chunks(x.receive, scope, self.host.limits())]
+                await self._finish(x, x.headers, b"".join(parts), fit=fit)
+            elif x.destination.run is None:
+                await self._stream(scope, x, fit=fit)
+            else:
+                await self._spool(scope, x, fit=fit)
+        except ClientGone:
+            log.info("client left before its frame was complete", extra={"environment": x.destination.id})
+
+    async def _spool(self, scope: Scope, x: Exchange, *, fit: bool) -> None:
+        limits = self.host.limits()
+        left = header(scope, SPOOL_HEADER)
+        if left is not None:
+            folder = self._left_folder(scope)
+            size = header(scope, SPOOL_SIZE_HEADER)
+            frame = self.kept.left(x.destination, folder, left, size, limits.max_body)
+        else:
+            frame = self.kept.file(x.destination, content_length(scope) or 0)
+            try:
+                assert frame.file is not None  # noqa: S101 - it is ours
+                await spool_body(x.receive, scope, frame.file, limits)
+                frame.publish()
+            except BaseException:
+                frame.forget()
+                raise
+        await self._finish(x, x.headers, None, fit=fit, frame=frame)
+
+    async def _stream(self, scope: Scope, x: Exchange, *, fit: bool) -> None:
+        left = header(scope, SPOOL_HEADER)
+        if left is not None:
+            handle = take(self._left_folder(scope), left, self.host.limits().max_body)
+            length: int | None = os.fstat(handle).st_size
+            body = Body(file_parts(handle))
+        else:
+            length = content_length(scope)
+            body = Body(chunks(x.receive, scope, self.host.limits()))
+        headers = [*x.headers, ("Content-Length", str(length))] if length is not None else x.headers
+        await self._finish(x, headers, body, fit=fit)
+
+    def _left_folder(self, scope: Scope) -> Path:
+        """Where callers on this machine leave frames. Raises `InvalidOptions` where this caller may not."""
+        folder = self.host.spool_folder()
+        if folder is None or not over_unix_socket(scope):
+            raise InvalidOptions(
+                "Labdock-Spool is not taken here.",
+                remedy="Send the frame as the body; only callers on the controller's Unix socket may leave a file.",
+            )
+        return folder
+
+    async def _finish(
+        self,
+        x: Exchange,
+        headers: Headers,
+        body: Body | bytes | None,
+        *,
+        fit: bool,
+        frame: SpooledFrame | None = None,
+    ) -> None:
+        work = self._answer(x, headers, body, fit=fit, frame=frame)
+        if fit:
+            await asyncio.shield(self.spawn(work))
+        else:
+            await until_client_leaves(x.receive, work, body)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run to the end whatever becomes of the client."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def close(self) -> None:
+        """End what still runs in the background. The environments go on; records are collected at the next boot."""
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self.kept.close()
+
+    async def _answer(
+        self,
+        x: Exchange,
+        headers: Headers,
+        body: Body | bytes | None,
+        *,
+        fit: bool,
+        frame: SpooledFrame | None = None,
+    ) -> None:
+        try:
+            async with self.upstreams.session(x.destination.api) as session:
+                target = url(x.destination.api, x.target)
+
+                async def ask() -> aiohttp.ClientResponse:
+                    sent = [*headers, *frame.headers()] if frame else headers
+                    return await open_answer(session, x.method, target, sent, body, x.destination)
+
+                response = await ask()
+                if frame and response.status == 404 and frame.renew():  # the environment has forgotten our file
+                    response.close()
+                    response = await ask()
+                try:
+                    if frame:
+                        frame.answered(response.status, response.headers)
+                    job = response.headers.get(JOB_HEADER, "") if fit else ""
+                    if job and response.status == 202:
+                        self.spawn(self._record_later(x, job))
+                    known = response.headers.get(RECORD_HEADER, "")
+                    recording = self._record(x, job, known) if job and response.status == 200 else None
+                    await relay(response, x.send, x.destination, recording)
+                finally:
+                    response.close()  # gives a connection that was read to its end back to the pool
+        finally:
+            if frame:
+                frame.forget()
+
+    async def _record(self, x: Exchange, job: str, known: str = "") -> None:
+        """Tell the host of a fit: what the answer's header says, else job and manifest of the environment.
+
+        A failure is logged: the reconcile pass collects what is missing.
+        """
+        try:
+            options = sent_options(x.headers)
+            done = json.loads(known) if known else await self._done(x, job, options)
+            await self.host.record(x.destination.id, {**done, "id": job, "status": "done"}, options, x.principal)
+        except Exception:
+            log.exception("record of a fit", extra={"environment": x.destination.id, "job": job})
+
+    async def _done(self, x: Exchange, job: str, options: dict[str, Any]) -> dict[str, Any]:
+        name = str(options.get("model") or "default")
+        done, model = await asyncio.gather(
+            self.small(x.destination, "GET", f"/v1/jobs/{job}".encode()),
+            self.small(x.destination, "GET", f"/v1/models/{quote(name, safe='')}".encode()),
+        )
+        if done.get("model") != name:  # the options travelled in the schema
+            model = await self.small(x.destination, "GET", f"/v1/models/{done.get('model')}".encode())
+        versions = model.get("versions") or []
+        manifest: dict[str, Any] = next((v for v in versions if v.get("version") == done.get("version")), {})
+        return {**manifest, **done}
+
+    async def _record_later(self, x: Exchange, job: str) -> None:
+        """Follow a job that was answered with 202 until it is done, then record it."""
+        try:
+            async with self.upstreams.session(x.destination.api) as session:
+                headers = [("Authorization", f"Bearer {x.destination.token}")]
+                target = url(x.destination.api, f"/v1/jobs/{job}/events".encode())
+                async with session.get(target, headers=headers) as events:
+                    async for _ in events.content.iter_any():
+                        pass  # the stream ends with the job
+            info = await self.small(x.destination, "GET", f"/v1/jobs/{job}".encode())
+        except (aiohttp.ClientError, OSError, LabdockError):
+            log.exception("following a fit", extra={"environment": x.destination.id, "job": job})
+            return
+        if info.get("status") == "done":
+            await self._record(x, job)
+
+    async def small(self, destination: Destination, method: str, target: bytes) -> Any:
+        """A small JSON answer of the environment. Raises `LaunchError` or `TransportError`."""
+        headers = [("Authorization", f"Bearer {destination.token}")]
+        async with self.upstreams.session(destination.api) as session:
+            response = await open_answer(session, method, url(destination.api, target), headers, None, destination)
+            async with response:
+                return await read_all(response, destination)
+
+    async def pass_on(self, scope: Scope, x: Exchange) -> None:
+        """Requests without a frame: summary, modules, jobs and their events."""
+        body = await small_body(x.receive, scope, self.host.limits()) if x.method == "POST" else None
+        await until_client_leaves(x.receive, self._answer(x, x.headers, body or None, fit=False))
+
+
+def header(scope: Scope, name: str) -> str | None:
+    """What the client's header `name` says."""
+    key = name.lower().encode()
+    return next((v.decode("latin-1") for k, v in scope["headers"] if k == key), None)
+
+
+def over_unix_socket(scope: Scope) -> bool:
+    """Whether the request came over the controller's Unix socket, which only its own user can open."""
+    return scope.get("client") is None and bool(scope.get("server")) and scope["server"][1] is None
+
+
+def sent_options(headers: Headers) -> dict[str, Any]:
+    """The options as the client sent them in the header; {} where they travel in the schema."""
+    for key, value in headers:
+        if key == OPTIONS_HEADER.lower():
+            try:
+                options = json.loads(value)
+            except ValueError:
+                return {}
+            return options if isinstance(options, dict) else {}
+    return {}

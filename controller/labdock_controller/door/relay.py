@@ -1,0 +1,91 @@
+"""The way back to the client, and what happens when the client is no longer there."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import aiohttp
+from starlette.types import Receive, Send
+
+from labdock_controller.door.host import Destination
+from labdock_controller.door.upstream import Body, back, broken
+
+
+async def relay(
+    response: aiohttp.ClientResponse,
+    send: Send,
+    destination: Destination,
+    recording: Coroutine[Any, Any, None] | None = None,
+) -> None:
+    """Pass an answer back as it comes. It ends for the client after `recording`, so that a fit that is answered
+    is also listed; a client that has gone changes nothing about that."""
+    record = asyncio.create_task(recording) if recording else None
+    try:
+        sink = Sink(send)
+        await sink.start(response.status, back(response.raw_headers))
+        held = b""
+        try:
+            while True:
+                data = await response.content.readany()
+                if not data:
+                    break
+                if held:
+                    await sink.body(held, more=True)
+                held = data
+                if record is None:
+                    await sink.body(held, more=True)
+                    held = b""
+        except aiohttp.ClientError as error:
+            # The answer has begun: all that is left is to cut it off, which the client sees as such.
+            raise broken(destination) from error
+        if record is not None:
+            await record
+        await sink.body(held, more=False)
+    finally:
+        if record is not None and not record.done():
+            await asyncio.wait([record])
+
+
+class Sink:
+    """The client's side of an answer; once the client has gone, what is sent is dropped."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.gone = False
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._try({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def body(self, data: bytes, *, more: bool) -> None:
+        await self._try({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def _try(self, message: dict[str, Any]) -> None:
+        if not self.gone:
+            try:
+                await self._send(message)
+            except OSError:  # servers of ASGI 2.4 say so; uvicorn drops what is sent
+                self.gone = True
+
+
+async def until_client_leaves(
+    receive: Receive, work: Coroutine[Any, Any, None], body: Body | bytes | None = None
+) -> None:
+    """Run `work`, and cancel it when the client closes its connection; while `work` still reads `body`, the body
+    sees to that."""
+    task = asyncio.create_task(work)
+    watcher = asyncio.create_task(disconnected(receive, body))
+    try:
+        await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in (task, watcher):
+            each.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
+    if not task.cancelled():
+        task.result()
+
+
+async def disconnected(receive: Receive, body: Body | bytes | None) -> None:
+    if isinstance(body, Body):
+        await body.read.wait()
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""Searches of the controller: the engine with what it may reach, and search jobs with their kept results."""

@@ -1,0 +1,1 @@
+"""HTTP: the only part of the controller that knows it."""

@@ -1,0 +1,1 @@
+"""The data of searches: indexes, ingest, lookups, the HTTP Event Collector, exports."""

@@ -1,0 +1,1 @@
+"""The three grammars and their parsers."""

@@ -1,0 +1,180 @@
+"""An API that is stopped or killed: nothing runs on, nothing is half there, nothing runs twice."""
+
+import json
+import socket
+import time
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+
+ARROW = "application/vnd.apache.arrow.stream"
+
+STEPS = """
+    import pathlib, time
+    import pandas as pd
+
+    def init(df, param):
+        return {}
+
+    def fit(model, df, param):
+        with open("runs", "a") as file:
+            file.write("x")
+        print("line one", flush=True)
+        gate = param["options"]["params"].get("gate")
+        while gate and not pathlib.Path(gate).exists():
+            time.sleep(0.005)
+        print("line two")
+        model["rows"] = len(df)
+        return {"rows": len(df)}
+
+    def apply(model, df, param):
+        gate = param["options"]["params"].get("apply_gate")
+        if gate:
+            pathlib.Path(gate + ".begun").touch()
+        while gate and not pathlib.Path(gate).exists():
+            time.sleep(0.005)
+        return pd.DataFrame({"rows": [model["rows"]] * len(df)})
+"""
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def jobs(start_api):
+    return start_api(prepare=lambda api: api.module("steps", STEPS))
+
+
+def table(n=3):
+    return pa.table({"x": np.arange(n, dtype=float)})
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError("it did not come true")
+
+
+def fit(api, rows=None, key=None, model="m", headers=None, **params):
+    fields = {**({"Idempotency-Key": key} if key else {}), **(headers or {})}
+    return api.frame("fit", rows if rows is not None else table(), fields, algo="steps", model=model, params=params)
+
+
+def runs(api):
+    path = api.notebooks / "runs"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def status(api, job):
+    return api.request("GET", f"/v1/jobs/{job}").json["status"]
+
+
+def alive(processes):
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_kill_9_of_the_api_in_the_middle_of_a_fit(jobs):
+    done = fit(jobs, key="done-before", model="old")
+    fit(jobs, headers={"Prefer": "respond-async", "Idempotency-Key": "cut"}, gate="/never", model="old")
+    until(lambda: runs(jobs) == 2)
+    below = jobs.processes()
+    assert len(below) == 4
+    jobs.kill()
+    until(lambda: not alive(below), 10)
+    jobs.start()
+    record = jobs.request("GET", "/v1/jobs/cut").json
+    assert record["status"] == "failed"
+    assert record["error"]["code"] == "module-crashed"
+    assert "restarted" in record["error"]["detail"]
+    assert jobs.request("GET", "/v1/jobs/cut/result").json["code"] == "module-crashed"
+    assert fit(jobs, key="cut", gate="/never", model="old").json["code"] == "module-crashed"
+    assert fit(jobs, key="done-before", model="old").body == done.body, "a kept result survives"
+    assert runs(jobs) == 2, "nothing ran twice"
+    assert [m["version"] for m in jobs.request("GET", "/v1/models/old").json["versions"]] == [1]
+    assert jobs.frame("apply", table(1), model="old").table["rows"].to_pylist() == [3]
+
+
+@pytest.mark.timeout(400)
+def test_kill_9_at_any_moment_leaves_the_old_model_or_the_new_one(jobs):
+    """Kills spread over a fit's whole life; after each the newest model is whole and applies."""
+    fit(jobs, table(1), model="kept")
+    fitted = 1
+    for attempt in range(8):
+        rows = attempt + 2
+        sock = send_and_leave_rows(jobs, rows)
+        time.sleep(0.004 * attempt)  # the moment of the kill is what varies; no outcome depends on it
+        jobs.kill()
+        sock.close()
+        jobs.start()
+        newest = jobs.request("GET", "/v1/models/kept").json["versions"][0]
+        assert newest["rows"] in (fitted, rows)
+        fitted = newest["rows"]
+        assert jobs.frame("apply", table(1), model="kept").table["rows"].to_pylist() == [fitted]
+        left = [p.name for p in (jobs.notebooks / "models" / "kept").iterdir() if p.name.startswith(".")]
+        assert left == []
+
+
+def send_and_leave_rows(api, rows):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table(rows).schema) as writer:
+        writer.write_table(table(rows))
+    body = sink.getvalue().to_pybytes()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(api.socket))
+    options = json.dumps({"algo": "steps", "model": "kept"})
+    sock.sendall(
+        f"POST /v1/fit HTTP/1.1\r\nHost: x\r\nLabdock-Options: {options}\r\nContent-Type: {ARROW}\r\n"
+        f"Authorization: Bearer {api.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return sock
+
+
+def test_sigterm_ends_everything_in_order(jobs):
+    fit(jobs, headers={"Prefer": "respond-async", "Idempotency-Key": "stopped"}, gate="/never")
+    until(lambda: runs(jobs) == 1)
+    below = jobs.processes()
+    begun = time.monotonic()
+    assert jobs.stop() == 0
+    assert time.monotonic() - begun < 10
+    until(lambda: not alive(below), 5)
+    assert not jobs.socket.exists()
+    jobs.start()
+    assert status(jobs, "stopped") == "cancelled"
+
+
+def test_a_socket_that_a_killed_api_left_is_replaced(jobs):
+    jobs.kill()
+    assert jobs.socket.exists()
+    jobs.start()
+    assert fit(jobs).status == 200
+
+
+def test_the_environment_does_not_start_without_a_token(start_api):
+    api = start_api(wait=False, prepare=lambda api: (api.run / "token").unlink())
+    assert api.process.wait(30) == 2
+    assert "token" in api.log.read_text()
+    assert not api.socket.exists()
+
+
+def test_what_a_killed_stage_left_is_removed_and_nothing_else(jobs):
+    """A kill in the middle of a stage: the staged files are the old ones or the new ones, never a part."""
+    rows = pa.table({"x": np.arange(200_000.0), "s": [f"text {i}" for i in range(200_000)]})
+    assert jobs.frame("stage", table(), model="m").status == 200
+    data = jobs.notebooks / "data"
+    (data / ".mine.csv").write_text("kept")
+    reply = jobs.frame("stage", rows, {"Prefer": "respond-async"}, model="m")
+    assert reply.status == 202
+    until(
+        lambda: [p for p in data.iterdir() if p.name.startswith(".m.csv.")] or status(jobs, reply.json["id"]) == "done"
+    )
+    jobs.kill()
+    jobs.start()
+    until(lambda: sorted(p.name for p in data.iterdir()) == [".mine.csv", "m.arrow", "m.csv", "m.json"])
+    lines = (data / "m.csv").read_bytes().count(b"\n")
+    assert lines in (4, 200_001)
