@@ -7,10 +7,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -196,17 +194,6 @@ def processes_of(home: Path) -> list[psutil.Process]:
         if any(str(home) in value for value in variables.values()):
             found.append(process)
     return [p for p in found if p.pid != os.getpid() and p.is_running()]
-
-
-def until(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
-    """Poll until `condition()` is true; its value."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not come true within {seconds} s")
 
 
 def write_modules(notebooks: Path) -> None:

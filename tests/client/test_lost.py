@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from tests.client.conftest import Controller, processes_of, until, write_modules
+from tests.client.conftest import Controller, processes_of, write_modules
+from tests.waiting import wait_for
 
 import labdock
 from labdock import actions
@@ -99,7 +100,7 @@ class Fit:
 
         self.thread = threading.Thread(target=run)
         self.thread.start()
-        until(trace.exists, what="the fit's start")
+        wait_for(trace.exists, what="the fit's start")
 
     def result(self, seconds: float = 60) -> Any:
         self.thread.join(seconds)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pytest
+from tests.waiting import wait_for
 
 ARROW = "application/vnd.apache.arrow.stream"
 TOKEN = "a-token-of-this-test"
@@ -62,17 +62,6 @@ def arrow_bytes(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def until(condition: Callable[[], Any], seconds: float = 20, what: str = "the condition") -> Any:
-    """Poll until `condition()` is true; its value. Fails with `what` after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"{what} did not come true within {seconds} s")
-
-
 @dataclass
 class EnvironmentAPI:
     """One environment API as a process of its own."""
@@ -108,7 +97,7 @@ class EnvironmentAPI:
                 command, env=variables, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
         if wait:
-            until(self.ready, 60, "the API's /health")
+            wait_for(self.ready, 60, "the API's /health")
         return self
 
     def ready(self) -> bool:

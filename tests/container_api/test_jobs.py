@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.waiting import wait_for
 
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -59,15 +60,6 @@ def table(n=3):
     return pa.table({"x": np.arange(n, dtype=float)})
 
 
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("it did not come true")
-
-
 def fit(api, rows=None, key=None, model="m", headers=None, **params):
     fields = {**({"Idempotency-Key": key} if key else {}), **(headers or {})}
     return api.frame("fit", rows if rows is not None else table(), fields, algo="steps", model=model, params=params)
@@ -109,7 +101,7 @@ def test_the_same_key_waits_while_the_job_runs(jobs):
     threads = [threading.Thread(target=lambda: answers.append(fit(jobs, key="same", gate=str(gate)))) for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: runs(jobs) == 1)
+    wait_for(lambda: runs(jobs) == 1)
     assert jobs.request("GET", "/v1/jobs/same/result?wait=0").json["code"] == "conflict"
     gate.touch()
     for thread in threads:
@@ -162,7 +154,7 @@ def test_asynchronous_fit_and_its_record(jobs):
     job = reply.json["id"]
     assert reply.headers["labdock-job"] == job
     assert reply.headers["location"] == f"/v1/jobs/{job}"
-    until(lambda: status(jobs, job) == "running")
+    wait_for(lambda: status(jobs, job) == "running")
     gate.touch()
     result = jobs.request("GET", f"/v1/jobs/{job}/result")
     assert result.table["rows"].to_pylist() == [3, 3, 3]
@@ -208,7 +200,7 @@ def test_events_come_while_it_runs_and_can_be_resumed(jobs):
 
 def test_cancellation_ends_the_module_and_frees_the_worker(jobs):
     fits = [fit(jobs, headers={"Prefer": "respond-async"}, gate="/never").json["id"] for _ in range(3)]
-    until(lambda: runs(jobs) == 2)
+    wait_for(lambda: runs(jobs) == 2)
     assert sorted(status(jobs, job) for job in fits) == ["queued", "running", "running"]
     for job in fits:
         assert jobs.request("DELETE", f"/v1/jobs/{job}").json["status"] == "cancelled"
@@ -239,7 +231,7 @@ def test_a_fit_whose_client_vanished_ends_and_can_be_fetched(jobs):
     gate = jobs.folder / "gate"
     options = {"algo": "steps", "model": "left", "params": {"gate": str(gate)}}
     sock = send_and_leave(jobs, "fit", options, "left-alone")
-    until(lambda: runs(jobs) == 1)
+    wait_for(lambda: runs(jobs) == 1)
     sock.close()
     gate.touch()
     assert jobs.request("GET", "/v1/jobs/left-alone/result").table["rows"].to_pylist() == [3, 3, 3]
@@ -251,9 +243,9 @@ def test_an_apply_whose_client_vanished_is_ended(jobs):
     gate = jobs.folder / "apply-gate"
     begun = jobs.folder / "apply-gate.begun"
     sock = send_and_leave(jobs, "apply", {"model": "m", "params": {"apply_gate": str(gate)}})
-    until(begun.exists)
+    wait_for(begun.exists)
     sock.close()
-    until(lambda: [j for j in jobs.request("GET", "/v1/jobs").json if j["status"] == "cancelled"])
+    wait_for(lambda: [j for j in jobs.request("GET", "/v1/jobs").json if j["status"] == "cancelled"])
     assert jobs.frame("apply", table(), model="m").status == 200
 
 
@@ -264,7 +256,7 @@ def test_old_results_are_forgotten(jobs):
     assert "many-54" in kept
     assert "many-0" not in kept
     assert len(kept) <= 51
-    until(lambda: len(list((jobs.run / "jobs").glob("*.result"))) <= 51)
+    wait_for(lambda: len(list((jobs.run / "jobs").glob("*.result"))) <= 51)
 
 
 def test_output_is_followed_in_workers_that_printed_before(jobs):

@@ -8,6 +8,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from tests.waiting import wait_for
 
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -51,15 +52,6 @@ def table(n=3):
     return pa.table({"x": np.arange(n, dtype=float)})
 
 
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("it did not come true")
-
-
 def fit(api, rows=None, key=None, model="m", headers=None, **params):
     fields = {**({"Idempotency-Key": key} if key else {}), **(headers or {})}
     return api.frame("fit", rows if rows is not None else table(), fields, algo="steps", model=model, params=params)
@@ -81,11 +73,11 @@ def alive(processes):
 def test_kill_9_of_the_api_in_the_middle_of_a_fit(jobs):
     done = fit(jobs, key="done-before", model="old")
     fit(jobs, headers={"Prefer": "respond-async", "Idempotency-Key": "cut"}, gate="/never", model="old")
-    until(lambda: runs(jobs) == 2)
+    wait_for(lambda: runs(jobs) == 2)
     below = jobs.processes()
     assert len(below) == 4
     jobs.kill()
-    until(lambda: not alive(below), 10)
+    wait_for(lambda: not alive(below), 10)
     jobs.start()
     record = jobs.request("GET", "/v1/jobs/cut").json
     assert record["status"] == "failed"
@@ -137,12 +129,12 @@ def send_and_leave_rows(api, rows):
 
 def test_sigterm_ends_everything_in_order(jobs):
     fit(jobs, headers={"Prefer": "respond-async", "Idempotency-Key": "stopped"}, gate="/never")
-    until(lambda: runs(jobs) == 1)
+    wait_for(lambda: runs(jobs) == 1)
     below = jobs.processes()
     begun = time.monotonic()
     assert jobs.stop() == 0
     assert time.monotonic() - begun < 10
-    until(lambda: not alive(below), 5)
+    wait_for(lambda: not alive(below), 5)
     assert not jobs.socket.exists()
     jobs.start()
     assert status(jobs, "stopped") == "cancelled"
@@ -170,11 +162,11 @@ def test_what_a_killed_stage_left_is_removed_and_nothing_else(jobs):
     (data / ".mine.csv").write_text("kept")
     reply = jobs.frame("stage", rows, {"Prefer": "respond-async"}, model="m")
     assert reply.status == 202
-    until(
+    wait_for(
         lambda: [p for p in data.iterdir() if p.name.startswith(".m.csv.")] or status(jobs, reply.json["id"]) == "done"
     )
     jobs.kill()
     jobs.start()
-    until(lambda: sorted(p.name for p in data.iterdir()) == [".mine.csv", "m.arrow", "m.csv", "m.json"])
+    wait_for(lambda: sorted(p.name for p in data.iterdir()) == [".mine.csv", "m.arrow", "m.csv", "m.json"])
     lines = (data / "m.csv").read_bytes().count(b"\n")
     assert lines in (4, 200_001)

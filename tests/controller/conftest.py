@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -17,18 +16,10 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from tests.waiting import wait_for
 
 QUICK = Path(__file__).with_name("quick_controller.py")
 TWO_EVENTS = b"_time,user,n\n1600000000,eve,1\n1600000060,eve,2\n"
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 90.0, what: str = "the condition") -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"{what} did not come within {seconds:g} s")
 
 
 @dataclass

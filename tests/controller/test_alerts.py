@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller as MailServer
-from conftest import Controller, Make, controllers, wait_for
+from conftest import Controller, Make, controllers
 from onnx_files import linear
+from tests.waiting import wait_for
 
 from labdock.errors import InvalidOptions
 from labdock_controller.alerts.actions import resolve

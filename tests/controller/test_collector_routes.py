@@ -3,12 +3,12 @@
 import gzip
 import json
 import threading
-import time
 from typing import Any
 
 import duckdb
 import pytest
 import requests
+from tests.waiting import seconds_until
 
 from labdock_controller.access.rights import ROLES
 from labdock_search.data.collector import recover
@@ -40,21 +40,13 @@ def numbers(controller: Any, index: str = "main") -> list[int]:
         return [n for (n,) in found.fetchall()]
 
 
-def wait_for(condition: Any, seconds: float) -> float:
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it did not happen in time"
-        time.sleep(0.02)
-    return time.monotonic() - began
-
-
 def test_batches_gzip_raw_and_acknowledgements(controller: Any) -> None:
     answer = send(controller, b'{"event":{"n":1}}{"event":{"n":2}}')
     assert (answer.status_code, answer.content) == (200, b'{"text":"Success","code":0}')
     assert send(controller, gzip.compress(b'{"event":{"n":3}}'), Content_Encoding="gzip").json()["code"] == 0
     raw = send(controller, b"2020-09-13T12:26:40Z n=4\n", path="/services/collector/raw?sourcetype=log")
     assert raw.json() == {"text": "Success", "code": 0}
-    assert wait_for(lambda: len(numbers(controller)) == 4, 10) < 2, "searchable within two seconds"
+    assert seconds_until(lambda: len(numbers(controller)) == 4, 10) < 2, "searchable within two seconds"
 
     channel = "11111111-2222-3333-4444-555555555555"
     assert send(controller, b'{"event":{"n":5}}', X_Splunk_Request_Channel=channel).json()["ackId"] == 0
@@ -119,7 +111,7 @@ def test_what_was_acknowledged_survives_kills(controller: Any, make_controller: 
         for thread in threads:
             thread.start()
         wanted = len(acknowledged) + 30 * (round_ + 1)
-        wait_for(lambda wanted=wanted: len(acknowledged) >= wanted, 60)
+        seconds_until(lambda wanted=wanted: len(acknowledged) >= wanted, 60)
         current.kill()
         stop.set()
         for thread in threads:

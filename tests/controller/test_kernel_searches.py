@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import Controller, controllers, wait_for
+from conftest import Controller, controllers
+from tests.waiting import wait_for
 from websockets.sync.client import ClientConnection, connect
 
 import labdock

@@ -10,15 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
-
-
-def wait_for(condition: Any, seconds: float = 90.0, what: str = "the condition") -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"{what} did not come within {seconds:g} s")
+from tests.waiting import wait_for
 
 
 def left_in(run: Path) -> list[str]:

@@ -6,7 +6,8 @@ import sys
 import time
 from typing import Any
 
-from conftest import Controller, wait_for
+from conftest import Controller
+from tests.waiting import wait_for
 
 from labdock_controller import outboxes
 

@@ -5,7 +5,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from conftest import Controller, wait_for
+from conftest import Controller
+from tests.waiting import wait_for
 
 SERIAL = count()
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Controller, Make, controllers, wait_for
+from conftest import Controller, Make, controllers
+from tests.waiting import wait_for
 
 from labdock.errors import InvalidName
 from labdock_controller.onnx_models import model_name

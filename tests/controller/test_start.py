@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Controller, wait_for
+from conftest import Controller
+from tests.waiting import wait_for
 
 # Libraries of one part each, which comes with its first use or the warm-up.
 PARTS = (

@@ -8,14 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+from tests.waiting import wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "lab"
@@ -131,16 +130,6 @@ def remove_environment(lab: Lab) -> None:
     deleted = lab.context.request.delete(f"{place}?files=true&wait=60", headers={"Origin": lab.url})
     if deleted.ok:
         wait_for(lambda: lab.context.request.get(place).status == 404)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    return pytest.fail(f"did not become true within {seconds} s")
 
 
 def go(page: Page, name: str) -> None:

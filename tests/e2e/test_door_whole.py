@@ -14,7 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
-from tests.e2e.clicks import wait_for
+from tests.waiting import wait_for
 
 import labdock
 from labdock.home import ControllerAddress

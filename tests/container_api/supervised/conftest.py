@@ -9,9 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,9 @@ from typing import Any
 import psutil
 import pytest
 import websocket
+from tests.waiting import wait_for
 
 TOKEN = "token-" + "k7Q" * 12
-
-
-def eventually(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of `condition`, polled; fails naming `what` after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 class SocketConnection(http.client.HTTPConnection):
@@ -55,7 +44,6 @@ class Environment:
     variables: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     token: str = TOKEN
-    eventually = staticmethod(eventually)
 
     @property
     def notebooks(self) -> Path:
@@ -91,9 +79,9 @@ class Environment:
 
     def start(self, jupyter: bool = True) -> "Environment":
         self.launch()
-        eventually(self.api_is_up, 60, f"the API\n{self.log('api')}")
+        wait_for(self.api_is_up, 60, lambda: f"the API\n{self.log('api')}")
         if jupyter:
-            eventually(self.jupyter_is_up, 60, f"JupyterLab\n{self.log('jupyter')}")
+            wait_for(self.jupyter_is_up, 60, lambda: f"JupyterLab\n{self.log('jupyter')}")
         return self
 
     def log(self, name: str) -> str:
@@ -234,7 +222,7 @@ def site(environment: Environment) -> str:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    environment.eventually(up, 60, "JupyterLab's port")
+    wait_for(up, 60, "JupyterLab's port")
     return f"http://127.0.0.1:{port}{environment.base_url}"
 
 
@@ -248,5 +236,5 @@ def environment() -> Iterator[Environment]:
         made.process.wait()
     for process in made.processes():
         process.kill()
-    eventually(lambda: not made.processes(), 10, "the environment's end")
+    wait_for(lambda: not made.processes(), 10, "the environment's end")
     shutil.rmtree(folder)

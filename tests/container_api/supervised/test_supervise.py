@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -45,14 +46,12 @@ def test_a_killed_program_comes_back(environment: Any, word: str, probe: str) ->
     kernel = busy_kernel(environment)
     killed = environment.program(word)
     killed.kill()
-    environment.eventually(lambda: environment.program(word, but=killed.pid), 30, "another process")
-    environment.eventually(getattr(environment, probe), 60, f"{word} again")
+    wait_for(lambda: environment.program(word, but=killed.pid), 30, "another process")
+    wait_for(getattr(environment, probe), 60, f"{word} again")
     assert environment.process
     assert environment.process.poll() is None
     if word == "jupyterlab":
-        environment.eventually(
-            lambda: not kernel.is_running() or kernel.status() == "zombie", 10, "the end of the orphaned kernel"
-        )
+        wait_for(lambda: not kernel.is_running() or kernel.status() == "zombie", 10, "the end of the orphaned kernel")
 
 
 def test_sigterm_ends_everything_in_time(environment: Any) -> None:
@@ -71,7 +70,7 @@ def test_nothing_outlives_a_killed_supervisor(environment: Any) -> None:
     assert environment.process
     environment.process.send_signal(signal.SIGKILL)
     environment.process.wait()
-    environment.eventually(lambda: not environment.processes(), 15, f"the end of {environment.processes()}")
+    wait_for(lambda: not environment.processes(), 15, f"the end of {environment.processes()}")
 
 
 def test_prod_runs_the_api_alone(environment: Any) -> None:
@@ -110,7 +109,7 @@ def test_sockets_left_by_a_killed_environment_do_not_stop_the_next(environment: 
     assert environment.process
     environment.process.kill()
     environment.process.wait()
-    environment.eventually(lambda: not environment.processes(), 15, "the end")
+    wait_for(lambda: not environment.processes(), 15, "the end")
     assert list(environment.run.glob("*.sock"))
     environment.start()
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
+from tests.waiting import wait_for
 
 from labdock.errors import Conflict, Forbidden, LabdockError, NotFound, Unauthenticated
 from labdock.wire import PROBLEM
@@ -128,16 +128,6 @@ class Served:
         self.thread.join(10)
         assert not self.thread.is_alive()
         self.path.unlink(missing_ok=True)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    """The condition's value once it holds; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.005)
-    return pytest.fail(f"did not become true within {seconds} s")
 
 
 class Client(http.client.HTTPConnection):

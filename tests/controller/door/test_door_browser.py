@@ -1,6 +1,5 @@
 """A real browser in a real JupyterLab through the door: open, run a cell, see its output, edit, save."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,18 +7,10 @@ from typing import Any
 import nbformat
 import pytest
 from playwright.sync_api import Page, expect
+from tests.waiting import wait_for
 
 BASE = "/environments/__dev__/jupyter/"
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-
-
-def wait_for(condition: Any, seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    return pytest.fail(f"did not become true within {seconds} s")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import wait_for
 
 from labdock import spool as spool_module
 from labdock_controller.door import DoorLimits
@@ -27,15 +28,6 @@ FRAME = b"a frame that is large enough to be spooled " * 2000
 # Everything here holds on the controller's own protocol, where frames go from the socket into the file, and on
 # uvicorn's, where they pass as ASGI messages.
 pytestmark = pytest.mark.parametrize("door", [ControllerProtocol, "httptools"], indirect=True)
-
-
-def wait_for(condition: Any, seconds: float = 10) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.005)
-    return pytest.fail(f"did not become true within {seconds} s")
 
 
 def spooled(folder: Path) -> list[str]:

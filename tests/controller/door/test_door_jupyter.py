@@ -11,21 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 BASE = "/environments/__dev__/jupyter/"
 V1 = "v1.kernel.websocket.jupyter.org"
 pytestmark = pytest.mark.slow
-
-
-def wait_for(condition: Any, seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    return pytest.fail(f"did not become true within {seconds} s")
 
 
 def ask(door: Any, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, bytes]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from tests.waiting import wait_for
 
 from labdock.connection import Connection
 from labdock.errors import ModuleError, NotFound
@@ -22,15 +23,6 @@ from labdock_controller.door import Destination
 
 PATH = "/api/environments/__dev__/"
 pytestmark = pytest.mark.slow
-
-
-def wait_for(condition: Any, seconds: float = 10) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    return pytest.fail(f"did not become true within {seconds} s")
 
 
 @pytest.fixture(params=["shared", "unshared"])

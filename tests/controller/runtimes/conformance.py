@@ -15,28 +15,18 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.waiting import wait_for
 
 from labdock.errors import NotFound, TransportError
 from labdock_controller import probe
 from labdock_controller.runtimes.base import EnvironmentSpec, Observed, Runtime, State
 
 UNKNOWN = "0123456789ab"
-
-
-def until(condition: Callable[[], Any], seconds: float = 90.0, what: str = "the condition") -> Any:
-    """Wait for a condition; gives its value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    pytest.fail(f"{what} did not come within {seconds:g} s")
 
 
 def seen(runtime: Runtime, spec: EnvironmentSpec) -> Observed | None:
@@ -69,7 +59,7 @@ class Conformance:
             return not missing[0]
 
         try:
-            until(answers, self.ready_within, "readiness")
+            wait_for(answers, self.ready_within, "readiness")
         except pytest.fail.Exception:
             pytest.fail(f"{missing[0]}; seen {seen(runtime, spec)}; log:\n{runtime.logs(spec.id)}")
 
@@ -154,7 +144,7 @@ class Conformance:
         runtime, spec = make_runtime(), make_spec()
         self.start(runtime, spec)
         self.crash(runtime, spec)
-        until(lambda: state(runtime, spec) is State.EXITED, what="EXITED")
+        wait_for(lambda: state(runtime, spec) is State.EXITED, what="EXITED")
         found = seen(runtime, spec)
         assert found is not None
         assert found.cause
@@ -166,7 +156,7 @@ class Conformance:
         runtime, spec = make_runtime(), make_spec()
         self.start(runtime, spec)
         self.crash(runtime, spec)
-        until(lambda: state(runtime, spec) is State.EXITED, what="EXITED")
+        wait_for(lambda: state(runtime, spec) is State.EXITED, what="EXITED")
         runtime.stop(spec.id)
         assert seen(runtime, spec) is None
 
@@ -220,7 +210,7 @@ class Conformance:
     def test_the_tail_of_the_log_is_as_long_as_asked(self, make_runtime: Any, make_spec: Any) -> None:
         runtime, spec = make_runtime(), make_spec()
         self.start(runtime, spec)
-        assert until(lambda: runtime.logs(spec.id, 1), what="a log line").count("\n") <= 1
+        assert wait_for(lambda: runtime.logs(spec.id, 1), what="a log line").count("\n") <= 1
         assert runtime.logs(spec.id, 0) == ""
 
     def test_following_ends_with_the_environment(self, make_runtime: Any, make_spec: Any) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conformance import Conformance, seen, state, until
+from conformance import Conformance, seen, state
 from quick import DyingRuntime, QuickRuntime, SlowRuntime, StubbornRuntime
+from tests.waiting import wait_for
 
 from labdock.errors import RuntimeUnavailable
 from labdock_controller import probe
@@ -136,7 +137,7 @@ class TestReal(LocalConformance):
         before = seen(runtime, spec)
         api = next(p for p in running(spec.run) if "serve" in p.cmdline())
         api.kill()
-        until(lambda: not api.is_running() or api.status() == psutil.STATUS_ZOMBIE, what="the end of the API")
+        wait_for(lambda: not api.is_running() or api.status() == psutil.STATUS_ZOMBIE, what="the end of the API")
         self.ready(runtime, spec)
         assert seen(runtime, spec) == before
 
@@ -149,7 +150,7 @@ def quick(settings: Settings) -> QuickRuntime:
 def test_stop_ends_what_ignores_sigterm_and_children_that_cleaned_their_environment(settings: Settings) -> None:
     runtime, spec = StubbornRuntime(settings), spec_for(settings)
     runtime.start(spec)
-    until(lambda: not probe.ready(runtime.endpoint(spec.id, spec.token), spec.base_url), what="readiness")
+    wait_for(lambda: not probe.ready(runtime.endpoint(spec.id, spec.token), spec.base_url), what="readiness")
     family = psutil.Process(running(settings.run_folder)[0].pid)
     while family.parent() in running(settings.run_folder):
         family = family.parent()
@@ -165,7 +166,7 @@ def test_stop_ends_what_ignores_sigterm_and_children_that_cleaned_their_environm
 def test_the_exit_code_is_the_cause(settings: Settings) -> None:
     runtime, spec = DyingRuntime(settings), spec_for(settings)
     runtime.start(spec)
-    until(lambda: state(runtime, spec) is State.EXITED, what="EXITED")
+    wait_for(lambda: state(runtime, spec) is State.EXITED, what="EXITED")
     found = seen(runtime, spec)
     assert found is not None
     assert found.exit_code == 7
@@ -179,7 +180,7 @@ def test_the_signal_is_the_cause(settings: Settings, quick: QuickRuntime) -> Non
     spec = spec_for(settings)
     quick.start(spec)
     running(spec.run)[0].kill()
-    until(lambda: state(quick, spec) is State.EXITED, what="EXITED")
+    wait_for(lambda: state(quick, spec) is State.EXITED, what="EXITED")
     found = seen(quick, spec)
     assert found is not None
     assert "SIGKILL" in found.cause

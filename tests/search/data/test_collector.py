@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.search.data.conftest import rows_of
+from tests.waiting import seconds_until
 
 from labdock.errors import Busy, StorageError
 from labdock_search.data.collector import Collector, recover
@@ -24,18 +25,10 @@ def numbers(indexes: Indexes, index: str = "main") -> list[int]:
     return [r["n"] for r in rows_of(indexes, index, "n", "n")] if indexes.exists(index) else []
 
 
-def wait_for(condition, seconds: float = 10.0) -> float:  # type: ignore[no-untyped-def]
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "it did not happen in time"
-        time.sleep(0.01)
-    return time.monotonic() - started
-
-
 def test_events_are_searchable_within_two_seconds_without_being_asked(indexes: Indexes) -> None:
     collector = Collector(indexes)
     collector.submit([event(1)]).result(5)
-    assert wait_for(lambda: numbers(indexes) == [1]) < 2
+    assert seconds_until(lambda: numbers(indexes) == [1]) < 2
     collector.close()
 
 

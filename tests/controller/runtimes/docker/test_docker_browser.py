@@ -2,13 +2,12 @@
 hunting notebook, and `apply` uses what was saved."""
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from tests.waiting import wait_for
 
 import labdock
 from labdock.samples import windows_events
@@ -18,14 +17,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.browser, pytest.mark.slow, pytest.
 NOTEBOOK = "a_threat_hunting_notebook"
 FIELDS = ["_time", "ComputerName", "Account_Name", "EventCode", "count"]
 SECONDS = 180_000
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 180) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.2)
-    return value
 
 
 def outputs(path: Path) -> str:

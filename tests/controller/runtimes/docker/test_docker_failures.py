@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from relay import Relay
+from tests.waiting import wait_for
 
 from labdock.errors import ImageMissing, InvalidOptions, LaunchError, RuntimeUnavailable
 from labdock_controller import probe
@@ -24,17 +25,8 @@ pytestmark = [
 Specs = Callable[..., EnvironmentSpec]
 
 
-def until(condition: Callable[[], Any], seconds: float, what: Callable[[], str]) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    pytest.fail(what())
-
-
 def ended(runtime: DockerRuntime, seconds: float = 90) -> Observed:
-    return until(
+    return wait_for(
         lambda: next((one for one in runtime.observe() if one.state is State.EXITED), None),
         seconds,
         lambda: f"still {runtime.observe()}",
@@ -55,7 +47,7 @@ def test_the_memory_limit_is_named(runtime: DockerRuntime, spec: Specs, engine: 
     wanted = spec("prod", Limits(cpus=1, memory_mb=64))
     runtime.start(wanted)
     # Whether the kernel ends a part of it, again and again, or all of it: the cause is the same.
-    (seen,) = until(lambda: [one for one in runtime.observe() if one.cause], 90, lambda: runtime.logs(wanted.id))
+    (seen,) = wait_for(lambda: [one for one in runtime.observe() if one.cause], 90, lambda: runtime.logs(wanted.id))
     assert (seen.cause, seen.remedy) == ("memory limit 64 MiB reached", "Raise it or send fewer rows.")
     engine.containers.get(profile.container_name(wanted.id)).stop(timeout=1)
     assert ended(runtime).cause == "memory limit 64 MiB reached"
@@ -67,10 +59,10 @@ def test_a_child_that_reaches_the_limit_does_not_end_its_neighbours(
     small, other = spec("prod", Limits(cpus=1, memory_mb=900)), spec("prod")
     runtime.start(small)
     runtime.start(other)
-    until(lambda: answers(runtime, small) and answers(runtime, other), 90, lambda: runtime.logs(small.id))
+    wait_for(lambda: answers(runtime, small) and answers(runtime, other), 90, lambda: runtime.logs(small.id))
     container = engine.containers.get(profile.container_name(small.id))
     assert container.exec_run(["python3", "-c", "x = b'x' * (2 << 30)"]).exit_code == 137
-    until(lambda: answers(runtime, small), 60, lambda: runtime.logs(small.id))
+    wait_for(lambda: answers(runtime, small), 60, lambda: runtime.logs(small.id))
     assert answers(runtime, other)
     assert {one.state for one in runtime.observe()} == {State.RUNNING}
 
@@ -144,7 +136,7 @@ def test_a_container_that_was_created_and_never_started_is_replaced(
         (seen,) = runtime.observe()
         assert (seen.state, "never started" in seen.cause) == (State.EXITED, True)
     runtime.start(wanted)
-    until(lambda: answers(runtime, wanted), 90, lambda: runtime.logs(wanted.id))
+    wait_for(lambda: answers(runtime, wanted), 90, lambda: runtime.logs(wanted.id))
     assert len(containers(engine, runtime)) == 1
 
 
@@ -229,7 +221,7 @@ def test_an_engine_on_another_machine(
     assert endpoint.api.startswith("http://127.0.0.1:")
     assert endpoint.jupyter
     assert endpoint.jupyter.startswith("http://127.0.0.1:")
-    until(lambda: answers(remote, wanted), 90, lambda: remote.logs(wanted.id))
+    wait_for(lambda: answers(remote, wanted), 90, lambda: remote.logs(wanted.id))
     assert probe.get(endpoint.api, "/v1/models", wanted.token)[0] == 200
     assert probe.get(endpoint.api, "/v1/models", "wrong")[0] == 401
     assert not wanted.run.exists()

@@ -4,7 +4,6 @@ what died, and nothing is left over. On a private engine, since the machine's is
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 from docker_labs import labs
 from private_daemon import Daemon
+from tests.waiting import wait_for
 
 import labdock
 from labdock.errors import LabdockError
@@ -68,14 +68,6 @@ def daemon(image: str) -> Iterator[Daemon]:
 def make(daemon: Daemon, some_controllers: Callable[[], Any]) -> Iterator[Callable[..., Any]]:
     with labs(some_controllers, daemon.address) as made:
         yield made
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "did not come true"
-        time.sleep(0.05)
-    return value
 
 
 class Fit:
