@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 import labdock
 from labdock_controller.access.rights import Principal, allowed
-from labdock_controller.dashboard import words
+from labdock_controller.dashboard import markdown, words
 from labdock_controller.dashboard.navigation import ENTRIES, entries
 from labdock_controller.dashboard.static import address
 from labdock_controller.services import Services
@@ -39,7 +39,7 @@ def templates() -> Environment:
         auto_reload=False,
     )
     made.globals |= {"static": address, "version": labdock.__version__, "shortcuts": ENTRIES}
-    made.filters |= words.FILTERS
+    made.filters |= words.FILTERS | {"markdown": markdown.html}
     return made
 
 
