@@ -12,7 +12,7 @@ from labdock_controller.dashboard import markdown
 HEADINGS = {"h3", "h4", "h5", "h6"}
 CELLS = {"table", "thead", "tbody", "tr", "th", "td"}
 ELEMENTS = HEADINGS | CELLS | {"p", "em", "strong", "code", "pre", "a", "ul", "ol", "li", "blockquote", "hr", "br"}
-ATTRIBUTES = {("a", "href"), ("a", "title"), ("code", "class"), ("ol", "start"), ("th", "style"), ("td", "style")}
+ATTRIBUTES = {("a", "href"), ("a", "title"), ("code", "class"), ("ol", "start"), ("th", "class"), ("td", "class")}
 HOSTILE = [
     "[x](javascript:hit())",
     "[x](JaVaScRiPt:hit())",
@@ -75,11 +75,12 @@ def test_any_text_stays_harmless(text: str) -> None:
 
 
 def test_a_card_has_headings_below_the_pages_own_and_tables() -> None:
-    found = elements("# One\n\n## Two\n\nA *b* `c` [d](/models).\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n1. x")
+    found = elements("# One\n\n## Two\n\nA *b* `c` [d](/models).\n\n| a | b |\n|:--|--:|\n| 1 | 2 |\n\n1. x")
     names = [tag for tag, _ in found]
     assert names[:2] == ["h3", "h4"]
     assert {"em", "code", "a", "table", "ol"} <= set(names)
     assert ("a", {"href": "/models"}) in found
+    assert [attributes for tag, attributes in found if tag == "td"] == [{}, {"class": "number"}]
 
 
 def test_what_is_too_long_stays_text() -> None:
