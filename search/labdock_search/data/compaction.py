@@ -102,18 +102,17 @@ def tidy(manifest: Manifest, grace: float) -> int:
     """Remove files dropped more than `grace` seconds ago, files of commits that never happened, and the folders of
     writers that died. Returns how many."""
     removed = 0
-    with storage_errors(f"index {manifest.index}", manifest.folder):
-        with manifest.lock():
-            snapshot = manifest.read()
-            for path in manifest.folder.glob(f"{PREFIX}*.parquet"):
-                if path.name not in snapshot.files and path.name not in snapshot.dropped:
-                    path.unlink()  # renamed right before a crash: no line names it
-                    removed += 1
-            old = [n for n, at in snapshot.dropped.items() if at <= time.time() - grace]
-            for name in old:
-                (manifest.folder / name).unlink(missing_ok=True)
-            if old:
-                manifest.forget(gone=old)
+    with storage_errors(f"index {manifest.index}", manifest.folder), manifest.lock():
+        snapshot = manifest.read()
+        for path in manifest.folder.glob(f"{PREFIX}*.parquet"):
+            if path.name not in snapshot.files and path.name not in snapshot.dropped:
+                path.unlink()  # renamed right before a crash: no line names it
+                removed += 1
+        old = [n for n, at in snapshot.dropped.items() if at <= time.time() - grace]
+        for name in old:
+            (manifest.folder / name).unlink(missing_ok=True)
+        if old:
+            manifest.forget(gone=old)
         for folder in (manifest.folder / NEW).glob("*"):
             removed += _remove_if_dead(folder)
     return removed + len(old)

@@ -113,8 +113,9 @@ class IndexWriter:
 
     def _prepare(self) -> None:
         if self._lock is None:
-            self._folder.mkdir(parents=True, mode=0o700)
-            self._lock = try_lock(self._folder / ".lock")
+            with self._manifest.lock():  # without it `tidy` could take the folder for a dead writer's
+                self._folder.mkdir(parents=True, mode=0o700)
+                self._lock = try_lock(self._folder / ".lock")
 
     def _write(self, table: pa.Table) -> None:
         name = f"{PREFIX}{new_id()}.parquet"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.search.data.conftest import events, rows_of
 
 from labdock.errors import InvalidName, InvalidOptions, NotFound
 from labdock_search.data import fields
+from labdock_search.data.compaction import tidy
 from labdock_search.data.indexes import Indexes
 from labdock_search.data.manifest import NAME
 from labdock_search.data.scan import COLUMN
@@ -365,3 +367,25 @@ def test_merging_tables_never_fails_and_keeps_nulls(columns: list[list[object]])
     expected_nulls = sum(t.column("f").null_count for t in tables)
     assert merged.column("f").null_count == expected_nulls
     assert merged.num_rows == sum(t.num_rows for t in tables)
+
+
+def test_a_writer_that_begins_is_no_leftover_of_a_dead_one(indexes: Indexes) -> None:
+    """Maintenance ran between the making of a writer's folder and its lock: the folder was gone, the write failed."""
+    manifest = indexes.create("main")
+    done = threading.Event()
+
+    def maintain() -> None:
+        while not done.is_set():
+            tidy(manifest, grace=0)
+
+    sweeper = threading.Thread(target=maintain)
+    sweeper.start()
+    try:
+        for n in range(100):
+            with indexes.writer("main") as writer:
+                writer.add(events(1))
+                writer.commit()
+            assert sum(file.rows for file in manifest.read().files.values()) == n + 1
+    finally:
+        done.set()
+        sweeper.join()
