@@ -47,8 +47,23 @@ def _total(column: pa.ChunkedArray) -> str:
         whole = column if pa.types.is_boolean(kind) else pc.cast(column, pa.int64(), safe=False)
         return str((pc.sum(whole).as_py() or 0) % 2**64)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
-        return str(pc.sum(pc.binary_length(column)).as_py() or 0)
+        return str(sum(map(_length, column.chunks)))
     return ""
+
+
+def _length(array: pa.Array) -> int:
+    """The bytes of all strings."""
+    if array.null_count:  # what lies behind a null is not part of the value
+        return pc.sum(pc.binary_length(array)).as_py() or 0
+    ends = _ends(array)
+    return int(ends[-1] - ends[0]) if len(ends) else 0
+
+
+def _ends(array: pa.Array) -> Any:
+    """Where each string begins, and where the last one ends."""
+    offsets = array.buffers()[1]
+    width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
+    return np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1] if len(array) else []
 
 
 def _bits(chunk: pa.Array, words: Any) -> Any:
@@ -58,12 +73,8 @@ def _bits(chunk: pa.Array, words: Any) -> Any:
 
 def _characters(array: pa.Array) -> memoryview:
     """The bytes of all strings, one after another, where they lie. Without nulls."""
-    _, offsets, data = array.buffers()
-    if not len(array) or data is None:
-        return memoryview(b"")
-    width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
-    ends = np.frombuffer(offsets, width)
-    return memoryview(data)[ends[array.offset] : ends[array.offset + len(array)]]
+    data, ends = array.buffers()[2], _ends(array)
+    return memoryview(data)[ends[0] : ends[-1]] if data is not None and len(ends) else memoryview(b"")
 
 
 def _update(digest: Any, array: pa.Array) -> None:
