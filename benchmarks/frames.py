@@ -107,7 +107,7 @@ def actions(setup: Setup, report: Report, size: str, rows: int, shapes: tuple[st
                 sent = {**ours("direct", "door"), "limit": timed(bare, rows)}
                 left = {**ours("direct, left", "door, left"), "limit": timed(bare, rows)}
                 sent["peer"] = timed(peers(ask, "/" + action, df), rows)
-                groups = [interleave(sent, rounds, seldom=("peer",), every=max(1, rounds // 3))]
+                groups = [interleave(sent, rounds, seldom=("peer",))]
                 groups.append(interleave(left, rounds))
             table(report, f"{action}, {rows:,} x {shape}", groups, shape, size)
 
@@ -152,7 +152,7 @@ def staging(setup: Setup, report: Report, size: str, rows: int, rounds: int) -> 
 
     contestants = {name: stage(frames, path) for name, (frames, path) in ways(setup).items()}
     contestants["peer"] = peer
-    median = interleave(contestants, rounds, seldom=("peer",), every=max(1, rounds // 3))
+    median = interleave(contestants, rounds, seldom=("peer",))
     report.title(f"stage, {rows:,} x mixed8, CSV and Arrow durable")
     for name in ("direct", "direct, left", "door", "door, left"):
         bound = f">= {STAGE[size]}" if name.startswith("direct") else ""

@@ -130,15 +130,22 @@ class Jobs:
     def open(
         self, kind: str, key: str | None, module: str, model: str, fingerprint: str = "", *, kept: bool = False
     ) -> Job:
-        """A new job, waiting to run; on disk already if it is to be kept, as fits and those with a key are."""
+        """A new job, to be started; kept on disk as fits and those with a key are."""
         kept = kept or key is not None or kind == "fit"
         job = Job(key or secrets.token_hex(12), kind, module, model, kept, fingerprint)
         self._jobs[job.id] = job
-        if kept:
-            self._write(job)
-        if kept or len(self._jobs) > KEEP_NEWEST + 2 * _LISTED:
-            self._forget_old()
         return job
+
+    def start(self, job: Job, task: "asyncio.Task[None]") -> None:
+        """`task` runs the job. On disk once the task has had its first turn, in which a worker gets to work."""
+        job.task = task
+        asyncio.get_running_loop().call_soon(self._started, job)
+
+    def _started(self, job: Job) -> None:
+        if job.kept and job.status not in FINAL:
+            self._write(job)
+        if job.kept or len(self._jobs) > KEEP_NEWEST + 2 * _LISTED:
+            self._forget_old()
 
     def running(self, job: Job) -> None:
         if job.status == "queued":

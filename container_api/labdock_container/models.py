@@ -114,8 +114,11 @@ class ModelStore:
             path.unlink(missing_ok=True)
 
     def _numbers(self, name: str) -> list[int]:
+        """The kept versions. One above the newest is none: its writer was killed before `newest` moved to it."""
+        folder = self.folder / name
         with contextlib.suppress(FileNotFoundError):
-            return [int(e.name) for e in os.scandir(self.folder / name) if e.name.isdecimal()]
+            newest = int((folder / NEWEST).readlink().name)
+            return [number for e in os.scandir(folder) if e.name.isdecimal() and (number := int(e.name)) <= newest]
         return []
 
     @contextlib.contextmanager
@@ -135,6 +138,7 @@ class ModelStore:
         with self.locked():
             folder.mkdir(exist_ok=True)
             number = max(self._numbers(name), default=0) + 1
+            shutil.rmtree(folder / str(number), ignore_errors=True)  # see `_numbers`
             pending.rename(folder / str(number))
             link = folder / f".{NEWEST}-{secrets.token_hex(4)}"
             link.symlink_to(str(number))

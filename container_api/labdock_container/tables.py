@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import mmap
 import os
 from typing import Any
 
@@ -14,36 +13,10 @@ import pyarrow.csv as pacsv
 from labdock.errors import InvalidFrame, LimitExceeded
 from labdock.frames import check_columns
 from labdock.names import nearest
-from labdock.wire import ARROW_STREAM, CSV, INFO_METADATA, OPTIONS_METADATA
+from labdock.wire import CSV, INFO_METADATA, OPTIONS_METADATA
 from labdock_container.csv_text import read_csv
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-
-
-class MappedFrame:
-    """The first `size` bytes of the file `fd`, mapped and not copied. Raises `InvalidFrame` for none.
-
-    `released` tells whether anything still refers to them: a column, a view of one, a model that kept either.
-    """
-
-    def __init__(self, fd: int, size: int) -> None:
-        if not size:
-            raise InvalidFrame("The body is empty.", remedy=f"Send a frame as {ARROW_STREAM} or {CSV}.")
-        try:
-            self._map = mmap.mmap(fd, size, prot=mmap.PROT_READ)
-        except ValueError:  # whoever left the frame has cut its file short since
-            raise _damaged(ValueError(f"its file is shorter than {size:,} bytes")) from None
-        self._view = memoryview(self._map)
-        self.buffer: pa.Buffer | None = pa.py_buffer(self._view)
-
-    def released(self) -> bool:
-        """Lets go of the bytes; False where something else has not."""
-        self.buffer = None
-        try:
-            self._view.release()
-        except BufferError:
-            return False
-        return True
 
 
 def read_table(buffer: pa.Buffer, content_type: str, max_rows: int) -> pa.Table:
@@ -68,7 +41,7 @@ def read_options(buffer: pa.Buffer) -> str | None:
     try:
         metadata = pa.ipc.open_stream(buffer).schema.metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(error) from None
+        raise damaged(error) from None
     value = metadata.get(OPTIONS_METADATA)
     return value.decode("utf-8", "replace") if value is not None else None
 
@@ -81,7 +54,7 @@ def _read_arrow(buffer: pa.Buffer) -> pa.Table:
     except MemoryError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(error) from None
+        raise damaged(error) from None
     return table.replace_schema_metadata(None)
 
 
@@ -119,7 +92,8 @@ def _is_plain_ascii(column: pa.ChunkedArray) -> bool:
     return True
 
 
-def _damaged(error: Exception) -> InvalidFrame:
+def damaged(error: Exception) -> InvalidFrame:
+    """What a body is told whose bytes are no frame."""
     text = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     return InvalidFrame(
         f"The body is not a whole Arrow stream: {text}",

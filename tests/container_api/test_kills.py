@@ -10,6 +10,9 @@ import pyarrow as pa
 import pytest
 from tests.waiting import wait_for
 
+from labdock.errors import NotFound
+from labdock_container.models import ModelStore
+
 ARROW = "application/vnd.apache.arrow.stream"
 
 STEPS = """
@@ -109,6 +112,25 @@ def test_kill_9_at_any_moment_leaves_the_old_model_or_the_new_one(jobs):
         assert jobs.frame("apply", table(1), model="kept").table["rows"].to_pylist() == [fitted]
         left = [p.name for p in (jobs.notebooks / "models" / "kept").iterdir() if p.name.startswith(".")]
         assert left == []
+
+
+def test_a_version_that_was_never_the_newest_is_none(tmp_path):
+    """What a kill between the two renames of a new version leaves."""
+    store = ModelStore(tmp_path)
+
+    def write(rows):
+        pending = store.begin("m")
+        pending.describe({"rows": rows})
+        return pending
+
+    assert write(1).commit() == 1
+    write(2).folder.rename(tmp_path / "m" / "2")
+    assert [v["rows"] for v in store.versions("m")] == [store.newest("m")["rows"]] == [1]
+    with pytest.raises(NotFound):
+        store.version("m", 2)
+    assert write(3).commit() == 2
+    assert [v["rows"] for v in store.versions("m")] == [3, 1]
+    assert store.newest("m")["rows"] == 3
 
 
 def send_and_leave_rows(api, rows):

@@ -40,7 +40,7 @@ class TaskRunner:
 
         task.on_begin = lambda: jobs.running(job)
         task.on_progress, task.on_output = progress, output
-        job.task = asyncio.create_task(self._run(job, body, task, finish))
+        jobs.start(job, asyncio.create_task(self._run(job, body, task, finish)))
 
     async def _run(self, job: Job, body: Body, task: Task, finish: Callable[[Outcome], Result]) -> None:
         jobs, metrics = self._context.jobs, self._context.metrics

@@ -7,6 +7,7 @@ import fcntl
 import io
 import mmap
 import os
+import select
 import signal
 import socket
 import sys
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from labdock.errors import DiskFull, LabdockError, ModuleError, ModuleOutOfMemory, StorageError
+from labdock.spool import READER_SECONDS
 from labdock.wire import FrameOptions
 from labdock_container import tables
 from labdock_container.settings import Settings
 from labdock_container.workers import peer_tasks, processes
 from labdock_container.workers.describing import meta_of
 from labdock_container.workers.fitting import Answer, Fitter
+from labdock_container.workers.maps import MappedFrame, Maps
 from labdock_container.workers.protocol import Link, Message
 from labdock_container.workers.staging import stage
 
@@ -92,18 +95,25 @@ class Worker:
         self._settings = settings
         self._printed = printed
         self._live = False
-        self._frame: tables.MappedFrame | None = None  # this task's; unmapped after the answer, for that takes time
+        self._maps = Maps()
+        self._frame: MappedFrame | None = None  # this task's; unmapped after the answer, for that takes time
         self._fitter = Fitter(settings.notebooks, settings.model_versions, self._progress)
         self._state = ProcessState()
 
     def run(self) -> None:
-        while received := self._link.receive():
+        while received := self._receive():
             message, fds = received
             try:
                 self._serve(message, fds)
             finally:
                 for fd in fds:
                     os.close(fd)
+
+    def _receive(self) -> tuple[Message, list[int]] | None:
+        """The next task; what waits for another frame does so for as long as the frames' files do."""
+        if len(self._maps) and not self._link.pending and not select.select([self._link], [], [], READER_SECONDS)[0]:
+            self._maps.clear()
+        return self._link.receive()
 
     def _serve(self, message: Message, fds: list[int]) -> None:
         begun = time.perf_counter()
@@ -134,6 +144,8 @@ class Worker:
         finally:
             if answer_fd is not None:
                 os.close(answer_fd)
+            if self._frame is not None and reply["released"]:
+                self._maps.keep(self._frame)
             self._frame = None
             self._fitter.settle()
 
@@ -163,7 +175,7 @@ class Worker:
         return self._answer(task(table, options), message, begun)
 
     def _map(self, message: Message, fds: list[int]) -> Any:
-        self._frame = tables.MappedFrame(fds[0], message["size"])
+        self._frame = self._maps.open(fds[0], message["size"])
         return self._frame.buffer
 
     def _stage(self, table: Any, options: FrameOptions) -> tuple[Message, int]:
