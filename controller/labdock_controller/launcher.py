@@ -29,6 +29,7 @@ from labdock_controller.timeline import Timelines
 
 log = structlog.get_logger("labdock.launcher")
 ENDING = 5.0
+VANISHING = 0.5
 
 
 class Launcher:
@@ -255,11 +256,15 @@ class Launcher:
             return self._starting.start(record, runtime, spec)
 
     def _died(self, record: Environment, runtime: Runtime, seen: Observed | None) -> bool:
+        ends = gives_up(record.wanted, self._settings.restarts)
+        # One that somebody is removing looks like one that died, for a moment; then it is made again.
+        if ends and (self._closing.wait(VANISHING) or not self._observe(record.id)[1]):
+            return True
         cause = seen.cause if seen and seen.cause else "It ended by itself."
         remedy = seen.remedy if seen else ""
         failures = record.wanted.failures + 1
         tail = last_log(runtime, record.id)
-        if gives_up(record.wanted, self._settings.restarts):
+        if ends:
             changes: dict[str, Any] = {"status": Status.FAILED, "cause": cause, "remedy": remedy, "log": tail}
         else:
             pause = pause_before(failures)

@@ -1,11 +1,14 @@
 """Runtimes for tests: subclasses of the local one whose environments are small real processes, some of them bad."""
 
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
-from labdock_controller.runtimes.base import EnvironmentSpec
+from labdock_controller.runtimes.base import EnvironmentSpec, Observed, State
 from labdock_controller.runtimes.local import LocalRuntime
+from labdock_controller.settings import Settings
 
 SCRIPT = Path(__file__).with_name("quick_environment.py")
 
@@ -35,6 +38,32 @@ class DyingRuntime(QuickRuntime):
     arguments = ("--never", "--dies-after", "0.2", "--code", "7")
 
 
+class RemovedRuntime(QuickRuntime):
+    """Somebody removes its first object before that was ready: it is seen dead, and a moment later no more."""
+
+    name = "removed"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._starts: set[str] = set()
+        self._seen_dead: Counter[str] = Counter()
+
+    def command(self, spec: EnvironmentSpec) -> list[str]:
+        first = spec.id not in self._starts
+        self._starts.add(spec.id)
+        return [*super().command(spec), *(DyingRuntime.arguments if first else ())]
+
+    def observe(self) -> list[Observed]:
+        found = super().observe()
+        for one in found:
+            # By its own thread: while it waits until the environment is ready, and then to decide what to do.
+            if one.state is State.EXITED and one.id in threading.current_thread().name:
+                self._seen_dead[one.id] += 1
+                if self._seen_dead[one.id] == 2:
+                    threading.Timer(0.1, self.stop, (one.id, 0)).start()
+        return found
+
+
 class FlakyRuntime(QuickRuntime):
     """Becomes ready and dies, again and again."""
 
@@ -49,4 +78,12 @@ class StubbornRuntime(QuickRuntime):
     arguments = ("--stubborn", "--children", "3")
 
 
-RUNTIMES = (QuickRuntime, SlowRuntime, NeverReadyRuntime, DyingRuntime, FlakyRuntime, StubbornRuntime)
+RUNTIMES = (
+    QuickRuntime,
+    SlowRuntime,
+    NeverReadyRuntime,
+    DyingRuntime,
+    RemovedRuntime,
+    FlakyRuntime,
+    StubbornRuntime,
+)

@@ -99,6 +99,11 @@ def test_one_that_dies_before_it_is_ready_failed_with_cause_and_log(controller: 
     assert (answer["status"], answer["cause"]) == ("stopped", "")
 
 
+def test_one_that_somebody_removes_before_it_is_ready_is_made_again(controller: Any) -> None:
+    """In the middle of its removal it looks like one that died; that is not held against it."""
+    assert controller.start("r", "removed")["status"] == "running"
+
+
 def test_one_that_never_answers_failed_in_time_and_is_ended(make_controller: Any) -> None:
     controller = make_controller(start_timeout=1.5)
     made = controller.start("n", "never")
