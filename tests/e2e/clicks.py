@@ -206,7 +206,7 @@ def save_as_alert(page: Page, guide: Guide, name: str, risk_field: str, text: st
     page.locator("[data-save=alert]").click()
     dialog = page.get_by_role("dialog", name="Save as an alert")
     dialog.get_by_label("Name", exact=True).fill(name)
-    dialog.get_by_label("Risk for the object in the field").fill(risk_field)
+    dialog.get_by_label("Risk object field").fill(risk_field)
     guide.step(page, text)
     dialog.get_by_role("button", name="Save the alert").click()
     expect(dialog).to_be_hidden()

@@ -209,7 +209,7 @@ def test_a_search_becomes_an_alert_that_fires_and_is_followed(lab: Controller, v
     dialog = page.get_by_role("dialog", name="Save as an alert")
     dialog.get_by_role("textbox", name="Name", exact=True).fill("busy")
     dialog.get_by_label("Runs").fill("1d")
-    dialog.get_by_label("Risk for the object in the field").fill("src_ip")
+    dialog.get_by_label("Risk object field").fill("src_ip")
     dialog.get_by_role("button", name="Save the alert").click()
     page.get_by_role("link", name="Look at it").click()
     expect(page.get_by_role("heading", name="busy")).to_be_visible()
