@@ -157,6 +157,11 @@ def check_outputs(outputs: list[Any], infos: list[TensorInfo], rows: int) -> Non
         )
 
 
+def _producer(model: onnx.ModelProto) -> str:
+    """Program and version. tf2onnx puts its commit behind, which is None in its releases."""
+    return f"{model.producer_name} {model.producer_version}".removesuffix(" None").strip()[:200]
+
+
 def run(content: bytes, limits: ModelLimits, features: list[str]) -> ModelSchema:
     say(check="format")
     model = scan.parse(content)
@@ -192,7 +197,7 @@ def run(content: bytes, limits: ModelLimits, features: list[str]) -> ModelSchema
         features=file_features(model, inputs, width, features),
         opset=opset,
         ir_version=model.ir_version,
-        producer=f"{model.producer_name} {model.producer_version}".strip()[:200],
+        producer=_producer(model),
         nodes=nodes,
         parameters=parameters,
         metadata={p.key[:100]: p.value[:1000] for p in list(model.metadata_props)[:50] if p.key != CARD},

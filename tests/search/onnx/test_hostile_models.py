@@ -130,6 +130,12 @@ def test_good_models_pass(tmp_path: Path) -> None:
         assert check_model(path).width == 2
 
 
+def test_the_producer_is_named_without_what_it_did_not_know_of_itself() -> None:
+    shipped = Path(__file__).parents[3] / "notebooks/data/credit_card_fraud.onnx"
+    assert onnx.load(shipped).producer_version == "1.17.0 None"
+    assert check_model(shipped).producer == "tf2onnx 1.17.0"
+
+
 @pytest.mark.parametrize("zeros", [0, 1])
 def test_an_encoder_that_fails_on_new_texts_is_refused_with_the_option_that_helps(tmp_path: Path, zeros: int) -> None:
     """What skl2onnx makes of OneHotEncoder: `zeros` is 0 by default, 1 with handle_unknown='ignore'."""
