@@ -1,7 +1,7 @@
 """Runs the checks of uploaded models on every file of a folder, one after the other: `python checking.py FOLDER`.
 
-The same code as the throwaway process, without a start for each; more memory, since nothing is given back between
-files. Whoever started it learns from the last line which file it died of.
+The same code as the throwaway process, without a start for each. Each file may have as much memory as there, beyond
+what earlier ones did not give back. Whoever started it learns from the last line which file it died of.
 """
 
 import json
@@ -19,9 +19,13 @@ from labdock_search.onnx.schema import ModelLimits
 def main(folder: Path) -> None:
     limits = ModelLimits()
     check_process.ort.set_default_logger_severity(4)
-    check_process.limit_process(replace(limits, max_check_seconds=600, max_memory_mb=1024), 20_000_000)
+    check_process.limit_process(replace(limits, max_check_seconds=600, max_memory_mb=4096), 20_000_000)
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        allowance = (limits.max_memory_mb + 256 << 20) + 4 * len(content)  # as `limit_process`
+        resource.setrlimit(resource.RLIMIT_AS, (min(most, mapped + allowance), most))
         print(json.dumps({"file": path.name}), flush=True)
         begun = time.process_time()
         try:

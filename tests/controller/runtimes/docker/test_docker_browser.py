@@ -21,7 +21,8 @@ SECONDS = 180_000
 
 def outputs(path: Path) -> str:
     """What the saved notebook's cells have put out, as text."""
-    cells = json.loads(path.read_text())["cells"]
+    text = path.read_text()  # empty in the moment in which JupyterLab writes it
+    cells = json.loads(text)["cells"] if text else []
     return json.dumps([cell.get("outputs") for cell in cells])
 
 
