@@ -17,7 +17,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 90, what: str | Call
         if time.monotonic() > deadline:
             what = what if isinstance(what, str) else what()
             pytest.fail(f"{what} did not come true within {seconds:g} s")
-        time.sleep(0.01)
+        time.sleep(0.03)  # what is asked is often a process that needs the time itself
     return value
 
 
