@@ -232,7 +232,6 @@ class Lives(RuleBasedStateMachine):
         nothing_but_looks(self.world)
         self.world.close()
 
-
     def state(self) -> tuple[dict[str, str], list[tuple[str, str]]]:
         """What the controller says, and the containers that there are."""
         containers = self.world.containers()
