@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 import requests
-from tests.waiting import seconds_until
+from tests.waiting import seconds_until, wait_for
 
 from labdock_controller.access.rights import ROLES
 from labdock_search.data.collector import recover
@@ -111,7 +111,7 @@ def test_what_was_acknowledged_survives_kills(controller: Any, make_controller: 
         for thread in threads:
             thread.start()
         wanted = len(acknowledged) + 30 * (round_ + 1)
-        seconds_until(lambda wanted=wanted: len(acknowledged) >= wanted, 60)
+        wait_for(lambda wanted=wanted: len(acknowledged) >= wanted, 60)
         current.kill()
         stop.set()
         for thread in threads:

@@ -28,12 +28,17 @@ def say(**line: Any) -> None:
     print(json.dumps(line), flush=True)
 
 
-def limit_process(limits: ModelLimits, size: int) -> None:
-    """No file may be written, few opened; memory is what is mapped now plus the allowance."""
+def memory_limit(limits: ModelLimits, size: int) -> int:
+    """The bytes that may be mapped while a file of `size` is checked: what is mapped now plus the allowance."""
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     allowance = limits.max_memory_mb * 2**20 + 4 * size + 256 * 2**20  # threads' stacks and allocator arenas
+    return mapped + allowance
+
+
+def limit_process(limits: ModelLimits, size: int) -> None:
+    """No file may be written, few opened, and memory is limited."""
     for what, value in (
-        (resource.RLIMIT_AS, mapped + allowance),
+        (resource.RLIMIT_AS, memory_limit(limits, size)),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),

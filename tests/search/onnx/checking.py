@@ -23,9 +23,8 @@ def main(folder: Path) -> None:
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        allowance = (limits.max_memory_mb + 256 << 20) + 4 * len(content)  # as `limit_process`
-        resource.setrlimit(resource.RLIMIT_AS, (min(most, mapped + allowance), most))
+        allowed = min(most, check_process.memory_limit(limits, len(content)))
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
         print(json.dumps({"file": path.name}), flush=True)
         begun = time.process_time()
         try:
