@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,14 @@ class Controller:
 
     def text(self) -> str:
         return self.output.read_text()
+
+    def open_files(self) -> list[str]:
+        """What its process holds, without the store's files: its pool opens connections as they are needed."""
+        found = []
+        for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found.append(str(each.readlink()))
+        return sorted(name for name in found if "labdock.sqlite3" not in name)
 
     def warm(self) -> None:
         """Wait until it has loaded what it starts without: it grows by that."""

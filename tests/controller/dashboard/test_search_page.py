@@ -101,6 +101,23 @@ def test_statistics_of_flows_with_a_chart(lab: Controller, visit: Any) -> None:
     expect(page.locator("[data-jobs] li").first).to_contain_text("head 7")
 
 
+def test_a_result_that_cannot_be_asked_for_now_is_not_searched_for_again(lab: Controller, visit: Any) -> None:
+    """As when a page is left while it asks, or the controller restarts; what is gone or never was is searched for."""
+    visit.expects("Failed to load resource", "404")
+    page = opened(visit, lab)
+    run(page, "index=botsv3 | head 3")
+    with_job, jobs = page.url, len(lab("GET", "/api/searches").json())
+    job = with_job.partition("job=")[2]
+    page.route(f"**/api/searches/{job}", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("[data-error]")).to_contain_text("The controller does not answer.")
+    assert page.url == with_job
+    assert len(lab("GET", "/api/searches").json()) == jobs
+    page.goto(with_job.replace(job, "never-was"))
+    expect(page.locator("[data-summary]")).to_contain_text("3 rows")
+    assert len(lab("GET", "/api/searches").json()) == jobs + 1
+
+
 def test_a_hundred_thousand_rows_are_few_in_the_page_and_sorted_by_the_engine(lab: Controller, visit: Any) -> None:
     page = opened(visit, lab)
     run(page, MANY)

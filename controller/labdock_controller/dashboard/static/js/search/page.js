@@ -203,8 +203,10 @@ async function load({ q = "", earliest = "", latest = "", job: id = "" }, { fres
     try {
       job = await ask("GET", `/api/searches/${id}`);
       if (job.search.trim() === q.trim()) return job.status === "running" ? follow.watch(id) : finish(job);
-    } catch {
-      // It is kept for an hour: search again.
+    } catch (problem) {
+      // Only what is gone (it is kept for an hour) or another's is searched again: a page that is being left, or a
+      // controller that restarts, would start what nobody asked for.
+      if (![403, 404].includes(problem.status)) return failed(problem);
     }
   }
   if (fresh && CHANGES.test(q)) {
