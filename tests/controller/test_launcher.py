@@ -329,6 +329,7 @@ def test_an_idle_environment_is_warned_then_stopped_and_extend_keeps_it(make_con
 @pytest.mark.slow
 def test_starts_and_stops_leak_nothing(controller: Any) -> None:
     me = psutil.Process(controller.process.pid)
+    controller.warm()
 
     def round_() -> None:
         controller.start("e")
@@ -339,7 +340,10 @@ def test_starts_and_stops_leak_nothing(controller: Any) -> None:
     files, threads = len(controller.open_files()), me.num_threads()
     for _ in range(25):
         round_()
-    wait_for(lambda: len(controller.open_files()) <= files + 2, 20, "as many files")
-    wait_for(lambda: me.num_threads() <= threads + 2, 20, "as many threads")
+    # Pools grow now and then by a thread; what every second round left behind would be 12.
+    wait_for(
+        lambda: len(controller.open_files()) < files + 10, 20, lambda: f"{files} files, now {controller.open_files()}"
+    )
+    wait_for(lambda: me.num_threads() < threads + 10, 20, lambda: f"{threads} threads, now {me.num_threads()}")
     assert [c for c in me.children() if c.status() != psutil.STATUS_ZOMBIE] == []
     assert list((controller.home / "environments").iterdir()) == []
