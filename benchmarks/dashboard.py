@@ -9,6 +9,8 @@ import secrets
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -37,15 +39,20 @@ PAGES += ("/models/m007", "/modules", "/administration")
 
 def run(*, small: bool = False) -> int:
     """Gives the exit code: 1 where a page is slower or larger than its bound (sizes only with `small`)."""
+    with filled(small=small) as (url, token, server):
+        return measure(url, token, server, rounds=5 if small else 15, enforce=not small)
+
+
+@contextmanager
+def filled(*, small: bool) -> Iterator[tuple[str, str, psutil.Process]]:
+    """A controller with all of that (a tenth where `small`): its address, its owner's token, its process."""
     with tempfile.TemporaryDirectory(prefix="labdock-bench-") as name:
         home = Path(name)
         seed(home, *(20, 50, 1_000) if small else (200, 500, 10_000))
         process = controller.launch(home, {"LABDOCK_HOME": name, "LABDOCK_PORT": "0"}, home / "log.txt")
         try:
             address = controller.wait_ready(process, home, home / "log.txt")
-            return measure(
-                address.url, address.token, psutil.Process(process.pid), rounds=5 if small else 15, enforce=not small
-            )
+            yield address.url, address.token, psutil.Process(process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
