@@ -2,7 +2,7 @@
 
 import time
 
-from sqlalchemy import ColumnElement, and_, update
+from sqlalchemy import BindParameter, ColumnElement, and_, update
 
 from labdock.names import NAME_LENGTH
 from labdock_controller.model_rows import Model
@@ -47,6 +47,6 @@ class ModelUses:
                 del self._noted[key]
 
 
-def called(environment_id: str, name: str) -> ColumnElement[bool]:
+def called(environment_id: str | BindParameter[str], name: str | BindParameter[str]) -> ColumnElement[bool]:
     """The fitted model of that name in an environment."""
     return and_(ModelRow.environment_id == environment_id, ModelRow.kind == "module", ModelRow.name == name)

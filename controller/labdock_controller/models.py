@@ -51,11 +51,12 @@ class Models:
         """Raise `Forbidden` where this user may not fit `name` there, or may not share it so. Before the fit."""
         check_name(name, "model")
         check_sharing(sharing, principal)
-        with self._store.read() as session:
-            row = _placed(session, environment_id, name)
-        if row is not None:
-            writers = roles_in(row.writers) or frozenset()
-            decide(principal, "search", Resource("model", name, row.owner_id, row.sharing, True, None, writers))
+        asked = {"environment_id": environment_id, "model_name": name}
+        with self._store.read() as session:  # every fit waits for it
+            found = session.connection().execute(_placed(), asked).one_or_none()
+        if found is not None:
+            writers = roles_in(found.writers) or frozenset()
+            decide(principal, "search", Resource("model", name, found.owner_id, found.sharing, True, None, writers))
 
     def record(self, environment_id: str, info: dict[str, Any], options: dict[str, Any], principal: Principal) -> None:
         """A fit ended: keep its version. `info` is the environment's answer or manifest, `options` what was asked.
@@ -219,7 +220,7 @@ class Models:
         try:
             with self.changing() as session:  # few statements: each fit that is answered waits for them
                 asked = {"environment_id": environment_id, "model_name": name, "number": number}
-                found = session.execute(_known_there(), asked).one_or_none()
+                found = session.connection().execute(_known_there(), asked).one_or_none()
                 if found is None:
                     return
                 model = found.model or _new(session, environment_id, name, owner_id, options)
@@ -245,8 +246,11 @@ def check_sharing(sharing: str, principal: Principal) -> None:
         check_known([sharing], SHARINGS, "sharing")
 
 
-def _placed(session: Session, environment_id: str, name: str) -> ModelRow | None:
-    return session.scalars(select(ModelRow).where(called(environment_id, name))).one_or_none()
+@functools.cache
+def _placed() -> Select[str, str, str]:
+    """Who may change the module model of that name in that environment, where there is one."""
+    where = called(bindparam("environment_id"), bindparam("model_name"))
+    return select(ModelRow.owner_id, ModelRow.sharing, ModelRow.writers).where(where)
 
 
 @functools.cache

@@ -9,8 +9,9 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -44,6 +45,7 @@ FORWARDED = frozenset(
 )
 # A body up to here is sent on as it is: a file in the spool costs more than copying it once more.
 SMALL = 2**16
+Admit = Callable[[], Coroutine[Any, Any, None]]
 log = logging.getLogger("labdock.door")
 
 
@@ -82,24 +84,28 @@ class Frames:
 
     async def frame(self, scope: Scope, x: Exchange, action: str) -> None:
         """Pass a frame on and the answer back."""
-        await self.host.admit(x.principal, x.destination.id, action, sent_options(x.headers))
+        admit = partial(self.host.admit, x.principal, x.destination.id, action, sent_options(x.headers))
         fit = action == "fit"
         length = content_length(scope)
         try:
+            if not (length and length <= SMALL) and x.destination.run is not None:
+                await self._spool(scope, x, admit, fit=fit)
+                return
+            await admit()
             if length and length <= SMALL:
                 parts = [part async for part in chunks(x.receive, scope, self.host.limits())]
                 await self._finish(x, x.headers, b"".join(parts), fit=fit)
-            elif x.destination.run is None:
-                await self._stream(scope, x, fit=fit)
             else:
-                await self._spool(scope, x, fit=fit)
+                await self._stream(scope, x, fit=fit)
         except ClientGone:
             log.info("client left before its frame was complete", extra={"environment": x.destination.id})
 
-    async def _spool(self, scope: Scope, x: Exchange, *, fit: bool) -> None:
+    async def _spool(self, scope: Scope, x: Exchange, admit: Admit, *, fit: bool) -> None:
+        """The body is received while the host makes up its mind; a refusal does not wait for the rest of it."""
         limits = self.host.limits()
         left = header(scope, SPOOL_HEADER)
         if left is not None:
+            await admit()
             folder = self._left_folder(scope)
             size = header(scope, SPOOL_SIZE_HEADER)
             frame = self.kept.left(x.destination, folder, left, size, limits.max_body)
@@ -107,7 +113,7 @@ class Frames:
             frame = self.kept.file(x.destination, content_length(scope) or 0)
             try:
                 assert frame.file is not None  # noqa: S101 - it is ours
-                await spool_body(x.receive, scope, frame.file, limits)
+                await together(spool_body(x.receive, scope, frame.file, limits), admit())
                 frame.publish()
             except BaseException:
                 frame.forget()
@@ -253,6 +259,17 @@ class Frames:
         """Requests without a frame: summary, modules, jobs and their events."""
         body = await small_body(x.receive, scope, self.host.limits()) if x.method == "POST" else None
         await until_client_leaves(x.receive, self._answer(x, x.headers, body or None, fit=False))
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run side by side; the first error ends the others and is raised."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def header(scope: Scope, name: str) -> str | None:

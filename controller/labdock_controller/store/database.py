@@ -50,12 +50,17 @@ def translate(error: SQLAlchemyError) -> LabdockError:
     return StorageError(f"The store failed: {type(error).__name__}.", remedy="See the controller's log.")
 
 
+# What each transaction that writes begins with.
+_EPOCH = select(ControllerRow.epoch).with_for_update()
+
+
 class Store:
     """One database. Safe for threads; `close` it."""
 
     def __init__(self, url: str) -> None:
         self.url = make_url(_with_driver(url))
         self.engine = _engine(self.url.render_as_string(hide_password=False))
+        self._writes = self.engine.execution_options(**{WRITES: True})
         self.epoch: int | None = None
         self.on_fenced: Callable[[dict[str, Any]], None] = lambda _holder: None
         self._writer = threading.Lock()
@@ -83,7 +88,7 @@ class Store:
         Raises `Conflict` and changes nothing where this controller is no longer the one that may write.
         """
         with self._writing() as session:
-            epoch = session.execute(select(ControllerRow.epoch).with_for_update()).scalar_one_or_none()
+            epoch = session.connection().execute(_EPOCH).scalar_one_or_none()
             if epoch is None or epoch != self.epoch:
                 holder = session.scalar(select(ControllerRow.holder)) or {}
                 self.on_fenced(holder)
@@ -133,8 +138,7 @@ class Store:
         if not self._writer.acquire(timeout=BUSY_SECONDS):
             raise _busy("The store is busy with other changes.")
         try:
-            engine = self.engine.execution_options(**{WRITES: True})
-            with self._translated(), Session(engine, expire_on_commit=False) as session, session.begin():
+            with self._translated(), Session(self._writes, expire_on_commit=False) as session, session.begin():
                 yield session
         finally:
             self._writer.release()
