@@ -14,6 +14,7 @@ from benchmarks import limit_server, tables
 from benchmarks.report import Report, interleave
 from benchmarks.servers import Setup, peer_request
 from labdock.frames import to_table
+from labdock.spool import MOST_KEPT, READER_SECONDS
 from labdock.transport import Frames
 from labdock.wire import FrameOptions
 
@@ -87,6 +88,8 @@ def actions(setup: Setup, report: Report, size: str, rows: int, shapes: tuple[st
     """Apply and fit of the constant-work module. Frames that are sent and frames that are left take turns apart: a
     caller does one of the two, and what is kept between frames has room for one caller of this size."""
     ask = peer_request(setup.peer)
+    # One caller of each way for everything: files that other callers left would fill the room for kept ones.
+    known = ways(setup)
     for shape in shapes:
         df = tables.make(shape, rows)
         for action in ("fit", "apply"):
@@ -101,14 +104,16 @@ def actions(setup: Setup, report: Report, size: str, rows: int, shapes: tuple[st
                 def ours(
                     *names: str, df: pd.DataFrame = df, action: str = action, options: FrameOptions = options
                 ) -> dict[str, Timed]:
-                    known = ways(setup)
                     return {n: timed(native(known[n][0], known[n][1] + action, df, options), rows) for n in names}
 
                 sent = {**ours("direct", "door"), "limit": timed(bare, rows)}
                 left = {**ours("direct, left", "door, left"), "limit": timed(bare, rows)}
                 sent["peer"] = timed(peers(ask, "/" + action, df), rows)
-                groups = [interleave(sent, rounds, seldom=("peer",))]
-                groups.append(interleave(left, rounds))
+                groups = []
+                for contestants, seldom in ((sent, ("peer",)), (left, ())):
+                    if df.memory_usage(deep=True).sum() > MOST_KEPT / 2:
+                        time.sleep(READER_SECONDS + 2)  # files of this size, kept for others, leave no room before
+                    groups.append(interleave(contestants, rounds, seldom=seldom))
             table(report, f"{action}, {rows:,} x {shape}", groups, shape, size)
 
 
