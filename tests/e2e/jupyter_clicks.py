@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as TookTooLong
 from tests.e2e.clicks import Lab, go, shown_at_last
+from tests.jupyterlab_page import wait_for_kernel
 
 STARTED = """([cell, code]) => !cell.isConnected || !cell.classList.contains('jp-mod-active')
     && (!code || cell.querySelector('.jp-InputPrompt').textContent.trim() !== '[ ]:')"""
@@ -55,9 +56,7 @@ def open_notebook(page: Page, name: str) -> None:
     item(page, f"{name}.ipynb").dblclick()
     cell = page.locator(".jp-Notebook:visible .jp-Cell").first
     expect(cell).to_be_visible(timeout=60_000)
-    ready = page.locator(".jp-Notebook-ExecutionIndicator:visible")
-    expect(ready).to_have_attribute("data-status", "idle", timeout=90_000)
-    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=90_000)
+    wait_for_kernel(page)
     cell.locator(".jp-MarkdownOutput").click(position={"x": 5, "y": 5})  # each begins with a text
     page.keyboard.press("Escape")
 

@@ -14,6 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
+from tests.jupyterlab_page import run_cell, wait_for_kernel
 from tests.waiting import wait_for
 
 import labdock
@@ -80,13 +81,13 @@ def test_a_cell_edited_in_the_browser_is_what_apply_uses(lab: tuple[labdock.Lab,
     refused: list[str] = []
     page.on("response", lambda r: refused.append(f"{r.status} {r.url}") if r.status in {401, 403} else None)
     page.goto(link)
-    cell = page.locator(".jp-CodeCell .cm-content").first
-    cell.click(timeout=60_000)
-    status = page.locator(".jp-Notebook-ExecutionIndicator")
-    expect(status).to_have_attribute("data-status", "idle", timeout=60_000)
+    cell = page.locator(".jp-CodeCell").first
+    cell.wait_for(timeout=60_000)
+    wait_for_kernel(page)
+    cell.locator(".cm-content").click()  # JupyterLab may have taken the focus meanwhile
     page.keyboard.press("Control+a")
     page.keyboard.type("FACTOR = 10; print('run in the browser', FACTOR)")
-    page.keyboard.press("Control+Enter")
+    run_cell(page, cell)
     expect(page.locator(".jp-OutputArea-output").first).to_contain_text("run in the browser 10", timeout=60_000)
     page.keyboard.press("Control+s")
     wait_for(lambda: "FACTOR = 10" in (notebooks / "modules" / "times.py").read_text())

@@ -7,6 +7,7 @@ from typing import Any
 import nbformat
 import pytest
 from playwright.sync_api import Page, expect
+from tests.jupyterlab_page import run_cell
 from tests.waiting import wait_for
 
 BASE = "/environments/__dev__/jupyter/"
@@ -45,12 +46,10 @@ def test_a_notebook_runs_and_is_saved(door: Any, lab: Any, page: Page) -> None:
     page.on("response", lambda r: failures.append(f"{r.status} {r.url}") if r.status in {401, 403, 502} else None)
     page.on("request", lambda r: tokens.append(r.url) if "authorization" in r.headers or "token=" in r.url else None)
     page.goto(f"http://127.0.0.1:{door.served.port}{BASE}lab/tree/{path.name}?reset")
-    cell = page.locator(".jp-CodeCell .cm-content").first
-    cell.click()
-    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle", timeout=60_000)
-    page.keyboard.press("Control+Enter")
+    cell = page.locator(".jp-CodeCell").first
+    run_cell(page, cell)
     expect(page.locator(".jp-OutputArea-output").first).to_contain_text("42 from the kernel", timeout=60_000)
-    cell.click()
+    cell.locator(".cm-content").click()
     page.keyboard.press("Control+End")
     page.keyboard.type("\nedited = 'through the door'")
     page.keyboard.press("Control+s")
@@ -70,8 +69,6 @@ def test_the_browser_survives_a_restart_of_jupyterlab(door: Any, lab: Any, page:
     finally:
         lab.start()
     # The page looks again by itself.
-    cell = page.locator(".jp-CodeCell .cm-content").first
-    cell.click()
-    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle", timeout=60_000)
-    page.keyboard.press("Control+Enter")
+    cell = page.locator(".jp-CodeCell").first
+    run_cell(page, cell)
     expect(page.locator(".jp-OutputArea-output").first).to_contain_text("again 42", timeout=60_000)

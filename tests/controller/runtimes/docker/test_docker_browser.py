@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from tests.jupyterlab_page import wait_for_kernel
 from tests.waiting import wait_for
 
 import labdock
@@ -42,8 +43,9 @@ def test_the_threat_hunting_notebook_is_edited_and_run_in_a_container(
         refused: list[str] = []
         page.on("response", lambda r: refused.append(f"{r.status} {r.url}") if r.status in {401, 403} else None)
         page.goto(link)
+        page.locator(".jp-NotebookPanel").wait_for(timeout=SECONDS)
+        wait_for_kernel(page)
         status = page.locator(".jp-Notebook-ExecutionIndicator")
-        expect(status).to_have_attribute("data-status", "idle", timeout=SECONDS)
         # The cell of `apply`, found as a person does: it may be far down.
         cell = page.locator(".jp-CodeCell", has_text="def apply(model, df, param)").first.locator(".cm-content")
         cell.scroll_into_view_if_needed(timeout=SECONDS)
