@@ -5,7 +5,7 @@ numpy takes twice as long as a small network over them. One `Transpose` at the g
 own loops, and where a matrix product follows it costs nothing, for the product reads its operand transposed.
 """
 
-from onnx import ModelProto
+from onnx import AttributeProto, ModelProto
 
 from labdock_search.onnx.schema import ModelSchema
 
@@ -31,6 +31,6 @@ def by_columns(content: bytes, schema: ModelSchema) -> tuple[bytes, str] | None:
     nodes = list(model.graph.node)
     del model.graph.node[:]
     first = model.graph.node.add(op_type="Transpose", input=[taken.name], output=[name])
-    first.attribute.add(name="perm", ints=[1, 0], type=7)  # AttributeProto.INTS
+    first.attribute.add(name="perm", ints=[1, 0], type=AttributeProto.INTS)
     model.graph.node.extend(nodes)
     return model.SerializeToString(), taken.name
