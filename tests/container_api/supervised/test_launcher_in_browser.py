@@ -37,6 +37,7 @@ def test_a_card_of_the_launcher_makes_a_module(environment: Any, site: str, page
 
     # In another folder it is made there; the notebook works from its first cell to its own test.
     page.locator(".jp-DirListing-item", has_text="data").first.dblclick()
+    expect(page.locator(".jp-BreadCrumbs-item").last).to_have_text("data", timeout=60_000)
     page.keyboard.press("Control+Shift+L")
     cards.filter(has_text="Regressor").last.click()
     expect(page.locator(".lm-TabBar-tab.lm-mod-current", has_text="my_regressor.ipynb")).to_be_visible(timeout=60_000)
