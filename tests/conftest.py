@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -87,8 +88,9 @@ def chromium() -> Iterator[Any]:
 
     A context or page of it is the test's own, and closed by it.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         it = playwright.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, *more_flags()])
         yield it

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 45_000  # ms for what a page is to show: everything is on this machine, and a busy one is no failure
+
 
 def wait_for(condition: Callable[[], Any], seconds: float = 90, what: str | Callable[[], str] = "the condition") -> Any:
     """The first true value of `condition`, asked again and again; fails after `seconds`, saying `what` was waited for.

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "lab"
-PATIENCE = 45_000
 HEAD = """# The lab, step by step
 
 The use cases of the lab guide in Labdock's dashboard, with Golden CPU in Docker. Each picture was made by
@@ -111,11 +110,9 @@ def opened(chromium: Any, runtime: str) -> Iterator[Lab]:
         lab = Lab(runtime, url, first, context, folder, guide)
         context.route("**/*", lab.only_here)
         context.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)  # everything is on this machine: browser, controller, kernels
         try:
             yield lab
         finally:
-            expect.set_options(timeout=5_000)
             remove_environment(lab)
             context.close()
     finally:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route
+from tests.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).parents[3]
 AXE = REPOSITORY / ".cache" / "assets" / "axe.min.js"
@@ -114,13 +115,6 @@ def xss() -> list[str]:
     return XSS
 
 
-@pytest.fixture(scope="session")
-def browser(chromium: Browser) -> Browser:
-    """The one chromium, with the patience that these tests need."""
-    expect.set_options(timeout=15_000)
-    return chromium
-
-
 @dataclass
 class Visits:
     """Opens pages as a user: `visit("/models")`, `visit("/models", user="ann", theme="dark", width=390)`."""
@@ -154,7 +148,7 @@ class Visits:
         context.add_cookies([{"name": "labdock_theme", "value": theme, "url": controller.url}])
         context.add_init_script("window.hit = () => console.error('EXECUTED')")
         context.route("**/*", lambda route: self._pass(controller, route))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self._note(f"page error: {error}"))
@@ -181,9 +175,9 @@ class Visits:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visits]:
+def visit(chromium: Browser) -> Iterator[Visits]:
     """Opens watched pages; their contexts end with the test, which fails where a page did something it must not."""
-    visits = Visits(browser)
+    visits = Visits(chromium)
     yield visits
     for context in visits.contexts:
         context.close()

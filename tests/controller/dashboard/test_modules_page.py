@@ -60,7 +60,7 @@ def test_jobs_are_looked_at_again_and_cancelled(lab: Controller, visit: Any) -> 
         page.get_by_role("button", name="Cancel fit of m").click()
     failed = {"message": "Module 'm' failed in fit at cell 2.", "remedy": "Correct m.ipynb."}
     says(lab, jobs=[{**job, "status": "failed", "duration": 1.5, "error": failed}])
-    expect(page.get_by_text("Module 'm' failed in fit at cell 2.")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("Module 'm' failed in fit at cell 2.")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel fit of m")).to_have_count(0)
 
 
