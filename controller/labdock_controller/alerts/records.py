@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from labdock.errors import Conflict
 from labdock.names import check_name, not_found
@@ -156,30 +156,36 @@ class SavedSearches:
             old = old.order_by(AlertRunRow.started.desc()).offset(KEEP_RUNS)
             session.execute(delete(AlertRunRow).where(AlertRunRow.id.in_(list(session.scalars(old)))))
 
-    def runs(self, saved: SavedSearch, limit: int = 100) -> list[Run]:
-        """The history, newest first."""
+    def runs(self, saved: SavedSearch, limit: int = 100, first: int = 0) -> list[Run]:
+        """The history, newest first; `first` of them are left out."""
         query = select(AlertRunRow).where(AlertRunRow.saved_id == saved.id)
         with self._store.read() as session:
-            rows = session.scalars(query.order_by(AlertRunRow.started.desc()).limit(limit))
-            return [Run(**{key: getattr(row, key) for key in Run.__dataclass_fields__}) for row in rows]
+            rows = session.scalars(query.order_by(AlertRunRow.started.desc()).offset(first).limit(limit))
+            return [_run(row) for row in rows]
+
+    def count_runs(self, saved: SavedSearch) -> int:
+        """How many runs its history has."""
+        query = select(func.count()).where(AlertRunRow.saved_id == saved.id)
+        with self._store.read() as session:
+            return session.scalars(query).one()
 
     def last_runs(self, saved_ids: list[str]) -> dict[str, Run]:
         """The newest run of each, by the saved search's id."""
-        newest = (
-            select(AlertRunRow.saved_id, func.max(AlertRunRow.started).label("started"))
-            .where(AlertRunRow.saved_id.in_(saved_ids))
-            .group_by(AlertRunRow.saved_id)
-            .subquery()
-        )
-        same = (AlertRunRow.saved_id == newest.c.saved_id) & (AlertRunRow.started == newest.c.started)
+        run = aliased(AlertRunRow)  # one step in the index for each, however many runs there are
+        newest = select(run.id).where(run.saved_id == SavedSearchRow.id).order_by(run.started.desc()).limit(1)
+        query = select(AlertRunRow).join(SavedSearchRow, AlertRunRow.id == newest.scalar_subquery())
         with self._store.read() as session:
-            rows = session.scalars(select(AlertRunRow).join(newest, same))
-            return {row.saved_id: Run(**{key: getattr(row, key) for key in Run.__dataclass_fields__}) for row in rows}
+            rows = session.scalars(query.where(SavedSearchRow.id.in_(saved_ids)))
+            return {row.saved_id: _run(row) for row in rows}
 
 
 def _owned(session: Session, name: str, owner_id: str) -> SavedSearchRow | None:
     query = select(SavedSearchRow).where(SavedSearchRow.name == name, SavedSearchRow.owner_id == owner_id)
     return session.scalars(query).one_or_none()
+
+
+def _run(row: AlertRunRow) -> Run:
+    return Run(**{key: getattr(row, key) for key in Run.__dataclass_fields__})
 
 
 def _saved(row: SavedSearchRow, owner: str) -> SavedSearch:

@@ -67,8 +67,11 @@ def read(name: str) -> File:
 
 @router.get("/static/{stamp}/{name:path}")
 @needs(OPEN)
-def static(request: Request, stamp: str, name: str) -> Response:
-    """One file. An address of another version gives what there is now, not to be kept."""
+async def static(request: Request, stamp: str, name: str) -> Response:
+    """One file. An address of another version gives what there is now, not to be kept.
+
+    A page asks for twenty at once, all but the first time from memory: a thread for each would take longer.
+    """
     if name not in files():
         raise NotFound(f"There is no file {name[:100]!a}.", remedy="Reload the page.", kind="file", name=name[:100])
     file = read(name)
@@ -80,6 +83,6 @@ def static(request: Request, stamp: str, name: str) -> Response:
 
 @router.get("/favicon.ico")
 @needs(OPEN)
-def favicon() -> Response:
+async def favicon() -> Response:
     """Browsers ask for it unasked."""
     return Response(read("labdock.svg").content, headers={"Cache-Control": "max-age=86400"}, media_type="image/svg+xml")

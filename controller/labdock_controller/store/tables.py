@@ -185,7 +185,7 @@ class SavedSearchRow(Table):
 class AlertRunRow(Table):
     __tablename__ = "alert_runs"
     id: Mapped[str] = mapped_column(ID, primary_key=True)
-    saved_id: Mapped[str] = mapped_column(ForeignKey("saved_searches.id", ondelete="CASCADE"), index=True)
+    saved_id: Mapped[str] = mapped_column(ForeignKey("saved_searches.id", ondelete="CASCADE"))
     started: Mapped[float] = mapped_column(Float)
     duration: Mapped[float] = mapped_column(Float)
     status: Mapped[str] = mapped_column(String(12))
@@ -193,6 +193,8 @@ class AlertRunRow(Table):
     job: Mapped[str] = mapped_column(String(16))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     actions: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+    __table_args__ = (Index("ix_alert_runs_newest", "saved_id", "started"),)
 
 
 class SearchHistoryRow(Table):

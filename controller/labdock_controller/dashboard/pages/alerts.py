@@ -1,12 +1,14 @@
 """Alerts, reports and notable events."""
 
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from labdock_controller.access.rights import Principal, allowed
 from labdock_controller.alerts.records import SavedSearch
+from labdock_controller.dashboard.listed import PER_PAGE, Listed
 from labdock_controller.dashboard.page import page
 from labdock_controller.searches.rights import caller_of
 from labdock_controller.services import Services
@@ -14,7 +16,6 @@ from labdock_controller.web.guard import needs
 from labdock_controller.web.state import Here, Me, searches_made
 
 router = APIRouter(tags=["dashboard"], dependencies=[Depends(searches_made)])
-SHOWN_RUNS = 100
 NOTABLE_DAYS = 30
 MOST_NOTABLES = 100
 
@@ -47,9 +48,16 @@ def notables(services: Here, principal: Me, request: Request) -> Response:
 
 @router.get("/alerts/{name}", response_class=Response)
 @needs("search")
-def alert(services: Here, principal: Me, request: Request, name: str) -> Response:
+def alert(
+    services: Here,
+    principal: Me,
+    request: Request,
+    name: str,
+    page_number: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
+) -> Response:
     """One alert or report with its history."""
     saved = services.alerts.saved.get(name, principal)
+    asked = Listed(path=f"/alerts/{quote(saved.name)}", page=page_number)
     return page(
         request,
         "alerts/alert.html",
@@ -58,16 +66,19 @@ def alert(services: Here, principal: Me, request: Request, name: str) -> Respons
         saved=saved,
         definition=saved.definition,
         view=saved.view(),
-        runs=runs(services, principal, saved),
+        asked=asked,
+        runs=runs(services, principal, saved, asked),
+        total=services.alerts.saved.count_runs(saved),
         mine=allowed(principal, "search", saved.resource(writes=True)),
         condition=condition(saved.definition.condition),
     )
 
 
-def runs(services: Services, principal: Principal, saved: SavedSearch) -> list[dict[str, Any]]:
-    """Its history, newest first; `kept`: the rows can still be looked at."""
+def runs(services: Services, principal: Principal, saved: SavedSearch, asked: Listed) -> list[dict[str, Any]]:
+    """A page of its history, newest first; `kept`: the rows can still be looked at."""
     jobs = {job.id for job in services.searches.jobs.visible(principal)}
-    return [{"run": run, "kept": run.job in jobs} for run in services.alerts.saved.runs(saved, SHOWN_RUNS)]
+    found = services.alerts.saved.runs(saved, PER_PAGE, asked.first)
+    return [{"run": run, "kept": run.job in jobs} for run in found]
 
 
 def condition(given: dict[str, Any]) -> str:

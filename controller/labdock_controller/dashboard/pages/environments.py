@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.datastructures import State
 from starlette.responses import Response
 
 from labdock.errors import LabdockError
 from labdock_controller.access.rights import SHARINGS, Principal, allowed
+from labdock_controller.dashboard.listed import PER_PAGE, Listed
 from labdock_controller.dashboard.page import page
 from labdock_controller.environments import Environment
 from labdock_controller.models import check_sharing
@@ -29,9 +30,19 @@ CHOICES_OLD = 120.0
 
 @router.get("/environments", response_class=Response)
 @needs("list_environments")
-async def environments(request: Request, services: Here, principal: Me) -> Response:
-    """All that one may see."""
-    shown = [describe(services, principal, one) for one in services.environments.visible(principal)]
+async def environments(
+    request: Request,
+    services: Here,
+    principal: Me,
+    contains: Annotated[str, Query(max_length=64)] = "",
+    page_number: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
+) -> Response:
+    """All that one may see, by name; `contains`: those that have all of these words."""
+    asked = Listed(path="/environments", contains=contains, page=page_number)
+    visible = services.environments.visible(principal)
+    words = contains.lower().split()
+    found = [one for one in visible if all(word in said(one) for word in words)]
+    shown = [describe(services, principal, one) for one in found[asked.first : asked.first + PER_PAGE]]
     readings = {one["name"]: one for one in services.meter.known(principal)}
     choices = await startable(request, services)
     return page(
@@ -39,7 +50,11 @@ async def environments(request: Request, services: Here, principal: Me) -> Respo
         "environments/list.html",
         here="environments",
         title="Environments",
+        asked=asked,
         environments=shown,
+        total=len(found),
+        known=len(visible),
+        running=sum(one.status is Status.RUNNING for one in visible),
         readings=readings,
         chips=CHIPS,
         idle_minutes=services.settings.idle_minutes,
@@ -69,6 +84,11 @@ async def environment(request: Request, services: Here, principal: Me, name: str
         address=str(request.base_url).rstrip("/"),
         sharings=[(one, may_share(principal, one)) for one in SHARINGS],
     )
+
+
+def said(one: Environment) -> str:
+    """What the list is filtered by."""
+    return " ".join((one.name, one.owner, one.status, one.image, one.mode, one.runtime)).lower()
 
 
 def describe(services: Services, principal: Principal, one: Environment) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from labdock_controller import model_cards
 from labdock_controller.access.rights import ROLES, Principal, allowed
+from labdock_controller.dashboard.listed import PER_PAGE, Listed
 from labdock_controller.dashboard.page import page
 from labdock_controller.dashboard.snippets import reference, snippets
 from labdock_controller.model_rows import Model, Version
@@ -19,7 +20,6 @@ from labdock_controller.web.guard import needs
 from labdock_controller.web.state import LARGEST, Here, Me
 
 router = APIRouter(prefix="/models", tags=["dashboard"])
-PER_PAGE = 50
 SHARING_WORDS = {"user": "Owner", "app": "App", "global": "All apps"}
 Sort = Literal["name", "owner", "kind", "sharing", "versions", "created", "used"]
 KEYS: dict[str, Callable[[Model], Any]] = {
@@ -33,23 +33,14 @@ KEYS: dict[str, Callable[[Model], Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Listed:
-    """What the list was asked for."""
+@dataclass(frozen=True, kw_only=True)
+class Models(Listed):
+    """The list of models, by a column."""
 
-    contains: str
-    kind: str
-    sort: str
-    down: bool
-    number: int
-
-    def address(self, **changes: Any) -> str:
-        """The list with something else, from its first page unless one is named."""
-        asked = {"contains": self.contains, "kind": self.kind, "sort": self.sort, "down": self.down, "page": 1}
-        asked |= changes
-        plain = {"contains": "", "kind": "", "sort": "name", "down": False, "page": 1}
-        query = {k: str(v).lower() if isinstance(v, bool) else v for k, v in asked.items() if v != plain[k]}
-        return "/models" + (f"?{urlencode(query)}" if query else "")
+    path: str = "/models"
+    kind: str = ""
+    sort: str = "name"
+    down: bool = False
 
     def by(self, column: str) -> str:
         """The list by a column: figures and moments from the top first, and the other way the second time."""
@@ -70,7 +61,7 @@ async def models(
     page_number: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
 ) -> Response:
     """The list."""
-    asked = Listed(contains, kind, sort, down, page_number)
+    asked = Models(contains=contains, kind=kind, sort=sort, down=down, page=page_number)
     found, total, known = await asyncio.to_thread(_found, services, principal, asked)
     return page(
         request,
@@ -81,7 +72,6 @@ async def models(
         total=total,
         known=known,
         asked=asked,
-        pages=max(1, -(-total // PER_PAGE)),
         settings=services.default_settings.all(),
         **_words(),
     )
@@ -153,17 +143,16 @@ def row(model: Model, principal: Principal) -> dict[str, Any]:
     }
 
 
-def _found(services: Services, principal: Principal, asked: Listed) -> tuple[list[Model], int, int]:
+def _found(services: Services, principal: Principal, asked: Models) -> tuple[list[Model], int, int]:
     """The models of the page that was asked for, how many match, and how many there are."""
-    first = (asked.number - 1) * PER_PAGE
     narrowed = bool(asked.contains or asked.kind)
     if asked.sort == "name" and not asked.down:
-        found, total = services.models.page(principal, first, PER_PAGE, contains=asked.contains, kind=asked.kind)
+        found, total = services.models.page(principal, asked.first, PER_PAGE, contains=asked.contains, kind=asked.kind)
     else:
         every, total = services.models.page(principal, contains=asked.contains, kind=asked.kind)
         every.sort(key=KEYS["name"])
         every.sort(key=KEYS[asked.sort], reverse=asked.down)
-        found = every[first : first + PER_PAGE]
+        found = every[asked.first : asked.first + PER_PAGE]
     known = services.models.page(principal, 0, 1)[1] if narrowed or not found else total
     return found, total, known
 

@@ -1,5 +1,10 @@
 // `input[data-filters="<id>"]` hides the rows of that table (or items of that list) that lack the words typed.
+// `form[data-narrows]` has the controller do it, for a list of many pages.
 import { on } from "./events.js";
+import { refresh } from "./refresh.js";
+
+const PAUSE = 200;
+let typing = 0;
 
 function apply(input) {
   const target = document.getElementById(input.dataset.filters);
@@ -18,3 +23,17 @@ function apply(input) {
 
 document.addEventListener("input", (event) => event.target.matches?.("[data-filters]") && apply(event.target));
 on("changed", () => document.querySelectorAll("[data-filters]").forEach(apply));
+
+function narrow(form) {
+  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+  history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
+  refresh();
+}
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest?.("form[data-narrows]");
+  if (!form) return;
+  clearTimeout(typing);
+  typing = setTimeout(narrow, PAUSE, form);
+});
+document.addEventListener("submit", (event) => event.target.matches("form[data-narrows]") && event.preventDefault());

@@ -1,4 +1,4 @@
-// Menus (`details[data-menu]`) close on Escape, on a click elsewhere, and when one is chosen; arrows move. The narrow
+// Menus (`details[data-menu]`; those of rows are filled when they open) close on Escape, on a click elsewhere, and when one is chosen; arrows move. The narrow
 // screen's navigation, too.
 
 document.addEventListener("click", (event) => {
@@ -18,6 +18,7 @@ document.addEventListener("toggle", (event) => {
   if (!menu.matches?.("details[data-menu]") || !menu.open) return;
   for (const other of document.querySelectorAll("details[data-menu][open]")) if (other !== menu) other.open = false;
   const list = menu.querySelector(".list");
+  if (menu.dataset.menuOf) list.replaceChildren(entriesOf(menu));
   menu.classList.remove("up");
   // A scrolling table cuts off what hangs out of it: place the list on the screen instead.
   const box = menu.getBoundingClientRect();
@@ -26,6 +27,23 @@ document.addEventListener("toggle", (event) => {
   list.style.right = `${document.documentElement.clientWidth - box.right}px`;
   list.style.top = box.bottom + height + 8 > innerHeight && box.top > height ? `${box.top - height - 4}px` : `${box.bottom + 4}px`;
 }, true);
+
+/** The entries that this row's menu has now; what users wrote is only ever put into attributes' values. */
+function entriesOf(menu) {
+  const made = document.getElementById(menu.dataset.menuOf).content.cloneNode(true);
+  const has = menu.dataset.has.split(" ");
+  const values = JSON.parse(menu.dataset.values);
+  for (const entry of made.querySelectorAll("[data-if]")) {
+    if (!has.includes(entry.dataset.if)) entry.remove();
+    else entry.removeAttribute("data-if");
+  }
+  for (const entry of made.querySelectorAll("a, button")) {
+    for (const attribute of entry.attributes) {
+      attribute.value = attribute.value.replaceAll(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
+    }
+  }
+  return made;
+}
 
 // What scrolls takes its menus along, and an open one would stay behind.
 document.addEventListener("scroll", (event) => {

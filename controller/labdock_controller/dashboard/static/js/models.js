@@ -1,24 +1,7 @@
-// The models' pages: filter as one types, permissions, upload, a row to try.
+// The models' pages: permissions, upload, a row to try.
 import "./upload.js";
 import "./try.js";
 import { open } from "./dialogs.js";
-import { refresh } from "./refresh.js";
-
-const PAUSE = 200;
-let typing = 0;
-
-document.addEventListener("input", (event) => {
-  const form = event.target.closest?.("[data-models-filter]");
-  if (!form) return;
-  clearTimeout(typing);
-  typing = setTimeout(() => {
-    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
-    history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
-    refresh();
-  }, PAUSE);
-});
-
-document.addEventListener("submit", (event) => event.target.matches("[data-models-filter]") && event.preventDefault());
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-permissions]");
