@@ -19,6 +19,8 @@ import requests
 from tests.waiting import wait_for
 
 QUICK = Path(__file__).with_name("quick_controller.py")
+# A minute and more of computing: still there when a page has been left and opened again on a busy machine.
+ENDLESS = "| makeresults count=1000000 | eval a=tostring(random()) " + 60 * "| eval a=sha512(a) " + "| sort 0 a"
 TWO_EVENTS = b"_time,user,n\n1600000000,eve,1\n1600000060,eve,2\n"
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Controller, Make, controllers
+from conftest import ENDLESS, Controller, Make, controllers
 from tests.waiting import wait_for
 
 from labdock.errors import InvalidName
@@ -26,7 +26,6 @@ onnx_files = module_from_spec(_spec)
 _spec.loader.exec_module(onnx_files)
 
 # Minutes of work, nothing of it in memory.
-ENDLESS = "| makeresults count=1000000 | eval a=sha512(sha512(sha512(sha512(tostring(random()))))) | sort 0 a"
 
 FLOWS = pd.DataFrame(
     {

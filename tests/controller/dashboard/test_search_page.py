@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import pandas as pd
 import pytest
-from conftest import Controller, controllers
+from conftest import ENDLESS, Controller, controllers
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -197,8 +197,7 @@ def test_completion_history_and_the_field_sidebar(lab: Controller, visit: Any) -
 
 def test_a_running_search_survives_leaving_and_is_cancelled(lab: Controller, visit: Any) -> None:
     page = opened(visit, lab)
-    endless = "| makeresults count=1000000 | eval a=sha512(sha512(sha512(sha512(tostring(random()))))) | sort 0 a"
-    type_search(page, endless)
+    type_search(page, ENDLESS)
     page.keyboard.press("Control+Enter")
     expect(page.locator("[data-running]")).to_be_visible()
     expect(page).to_have_url(re.compile("job="))
