@@ -19,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.waiting import wait_for
 
 from labdock.cli import app
 from labdock.lab import Lab
@@ -226,13 +227,13 @@ def test_a_search_survives_the_end_of_its_terminal(
 
 
 def until_new(lab: Lab, before: set[str]) -> str:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        running = [s for s in lab.searches.list() if s.id not in before and s.status == "running"]
-        if running:
-            return running[0].id
-        time.sleep(0.02)
-    raise AssertionError("the search did not begin")
+    """The search that began since."""
+
+    def begun() -> list[str]:
+        return [s.id for s in lab.searches.list() if s.id not in before and s.status == "running"]
+
+    found: list[str] = wait_for(begun, what="the search's start")
+    return found[0]
 
 
 def test_a_stopped_environment_starts_for_a_search_and_says_so(lab: Lab) -> None:
