@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 bash tools/services.sh >/tmp/labdock-services.log 2>&1 &
 services=$!
 alone="browser or docker or kubernetes or postgresql"
+set -- --durations=12 --durations-min=5 "$@"  # where the time goes, for whoever wants it shorter
 .venv/bin/pytest -q -n 2 --dist loadfile --ignore tests/e2e -m "not ($alone)" "$@"
 first=$?
 wait "$services" || { tail -n 20 /tmp/labdock-services.log; echo "some services are missing: their tests are skipped (or fail, where LABDOCK_REQUIRE names them)"; } >&2

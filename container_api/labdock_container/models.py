@@ -6,18 +6,18 @@ model or the new one. Only workers read `model.joblib`; the API reads manifests.
 
 import contextlib
 import fcntl
-import functools
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from labdock.names import NAME, check_name, not_found
+from labdock_container.background import threads
 from labdock_container.staged import clean, pending_path
 
 Manifest = dict[str, Any]
@@ -193,7 +193,7 @@ class PendingVersion:
 
     def _begin(self, paths: list[Path]) -> None:
         # At the same time, so that the file system does it in one go.
-        self._syncs = [_sync_threads().submit(sync, path) for path in paths]
+        self._syncs = [threads().submit(sync, path) for path in paths]
 
     def _wait(self) -> None:
         syncs, self._syncs = self._syncs, []
@@ -214,12 +214,6 @@ def _read(folder: Path) -> Manifest | None:
     except (OSError, ValueError):
         return None
     return {**value, "version": int(folder.name)} if isinstance(value, dict) else None
-
-
-@functools.cache
-def _sync_threads() -> ThreadPoolExecutor:
-    """Kept by each worker after its first fit: starting a thread takes longer than a good disk takes to sync."""
-    return ThreadPoolExecutor(2, "labdock-sync")
 
 
 def sync(path: Path) -> None:

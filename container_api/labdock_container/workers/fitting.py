@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from labdock.fingerprint import fingerprint
 from labdock.names import check_name, not_found
 from labdock.wire import FrameOptions
 from labdock_container import tables
+from labdock_container.background import threads
 from labdock_container.models import Manifest, ModelStore, PendingVersion
 from labdock_container.modules import LoadedModule, Modules
 from labdock_container.needs import check_needs
@@ -85,8 +87,8 @@ class Fitter:
             _fill(answer, result, table)
 
         origin = origin_of(module, options, features, table.schema, table.num_rows)
-        origin["data_sha256"] = fingerprint(table)
-        manifest = self.train(module, _frame(table), param, origin, render)
+        hashed = threads().submit(fingerprint, table)  # while the module computes
+        manifest = self.train(module, _frame(table), param, origin, render, hashed)
         answer.version, answer.info, answer.metrics = manifest["version"], manifest["info"], manifest["metrics"]
         answer.manifest = manifest
         return answer
@@ -98,8 +100,12 @@ class Fitter:
         param: dict[str, Any],
         origin: Manifest,
         render: Callable[[Any], None],
+        hashed: Future[str] | None = None,
     ) -> Manifest:
-        """`init`, `fit`, `save`, `apply` (whose result goes to `render`), and only then the new version."""
+        """`init`, `fit`, `save`, `apply` (whose result goes to `render`), and only then the new version.
+
+        `hashed`: the data's fingerprint, once it is known.
+        """
         begun = time.perf_counter()
         own = frame.copy(deep=False)  # what init and fit change stays with them; apply sees the frame as sent
         self._progress("init")
@@ -112,7 +118,8 @@ class Fitter:
             persistence = self._save(module, model, pending, origin["model"])
             seconds = round(time.perf_counter() - begun, 6)
             figures = {"metrics": metrics_of(info), "info": to_json(info), "duration": seconds}
-            manifest = pending.describe({**origin, "persistence": persistence, **figures})
+            data = {"data_sha256": hashed.result()} if hashed else {}
+            manifest = pending.describe({**origin, **data, "persistence": persistence, **figures})
             pending.begin_sync()  # the disk writes while apply computes
             render(self.run_apply(module, model, frame, param))
             manifest["version"] = pending.commit()
