@@ -82,6 +82,8 @@ def test_an_alert_shows_its_history_in_pages_and_the_list_its_newest_run(lab: Co
     in_order = [rows for _, _, rows in sorted((r for r in RUNS if r[0] == "a-busy"), key=lambda r: -r[1])]
     shown = walked(lab, "/alerts/a-busy", r'data-label="Rows">(\d+)<')
     assert [int(rows) for rows in shown] == in_order
+    beyond = lab("GET", "/alerts/a-busy?page=9", headers={"Accept": "text/html"}).text
+    assert 'href="/alerts/a-busy">Newest runs' in beyond
     listed = lab("GET", "/alerts", headers={"Accept": "text/html"}).text
     rows = re.findall(r'class="title" href="/alerts/([^"]+)".*?data-label="Rows">([^<]+)<', listed, re.DOTALL)
     assert dict(rows) == {"a-busy": str(in_order[0]), "a-quiet": str(in_order[0]), "a-never": "–"}

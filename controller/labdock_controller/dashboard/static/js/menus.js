@@ -1,5 +1,5 @@
-// Menus (`details[data-menu]`; those of rows are filled when they open) close on Escape, on a click elsewhere, and when one is chosen; arrows move. The narrow
-// screen's navigation, too.
+// Menus (`details[data-menu]`; those of rows are filled when they open) close on Escape, on a click elsewhere, and when one
+// is chosen; arrows move. The narrow screen's navigation, too.
 
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {
