@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 from tests.waiting import wait_for
 
 QUICK = Path(__file__).with_name("quick_controller.py")
@@ -200,3 +202,14 @@ def shared_controller(request: pytest.FixtureRequest) -> Iterator[Controller]:
     """One for a file's tests that leave it as they found it."""
     with controllers() as make:
         yield make()
+
+
+def written(controller: Controller, write: Callable[[Session], None]) -> Controller:
+    """End the controller and put records straight into its store, past all that checks what is written."""
+    controller.end()
+    engine = create_engine(f"sqlite:///{controller.home / 'labdock.sqlite3'}")
+    with Session(engine) as session:
+        write(session)
+        session.commit()
+    engine.dispose()
+    return controller

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Controller, controllers
+from conftest import Controller, controllers, written
 from playwright.sync_api import expect
-from sqlalchemy import create_engine, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labdock_controller.reconcile import Desired, Status
@@ -19,20 +19,13 @@ pytestmark = pytest.mark.slow
 NAMES = [f"e{n:02}" for n in range(45)]
 ALERTS = ("a-busy", "a-quiet", "a-never")
 # Not in the order in which they started: the newest run is neither the first row nor the last one.
-RUNS = [(f"{name}", 1_700_000_000.0 + 60 * (n * 17 % 45), n) for name in ALERTS[:2] for n in range(45)]
+RUNS = [(name, 1_700_000_000.0 + 60 * (n * 17 % 45), n) for name in ALERTS[:2] for n in range(45)]
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Controller]:
     with controllers() as make:
-        controller = make()
-        controller.end()
-        engine = create_engine(f"sqlite:///{controller.home / 'labdock.sqlite3'}")
-        with Session(engine) as session:
-            write(session)
-            session.commit()
-        engine.dispose()
-        yield make(home_of=controller)
+        yield make(home_of=written(make(), write))
 
 
 def write(session: Session) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Controller, controllers
-from sqlalchemy import create_engine, select
+from conftest import Controller, controllers, written
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from labdock_controller.reconcile import Desired, Status
@@ -79,14 +79,7 @@ PAGES += [f"/models/{name}" for name in (*MODELS, *VERSIONS)] + [f"/alerts/{name
 @pytest.fixture(scope="module")
 def odd() -> Iterator[Controller]:
     with controllers() as make:
-        controller = make()
-        controller.end()
-        engine = create_engine(f"sqlite:///{controller.home / 'labdock.sqlite3'}")
-        with Session(engine) as session:
-            write(session)
-            session.commit()
-        engine.dispose()
-        yield make(home_of=controller)
+        yield make(home_of=written(make(), write))
 
 
 def write(session: Session) -> None:

@@ -41,7 +41,7 @@ async def environments(
     asked = Listed(path="/environments", contains=contains, page=page_number)
     visible = services.environments.visible(principal)
     words = contains.lower().split()
-    found = [one for one in visible if all(word in said(one) for word in words)]
+    found = [one for one in visible if all(word in words_of(one) for word in words)]
     shown = [describe(services, principal, one) for one in found[asked.first : asked.first + PER_PAGE]]
     readings = {one["name"]: one for one in services.meter.known(principal)}
     choices = await startable(request, services)
@@ -86,7 +86,7 @@ async def environment(request: Request, services: Here, principal: Me, name: str
     )
 
 
-def said(one: Environment) -> str:
+def words_of(one: Environment) -> str:
     """What the list is filtered by."""
     return " ".join((one.name, one.owner, one.status, one.image, one.mode, one.runtime)).lower()
 

@@ -34,7 +34,7 @@ KEYS: dict[str, Callable[[Model], Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models(Listed):
+class ListedModels(Listed):
     """The list of models, by a column."""
 
     path: str = "/models"
@@ -61,7 +61,7 @@ async def models(
     page_number: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
 ) -> Response:
     """The list."""
-    asked = Models(contains=contains, kind=kind, sort=sort, down=down, page=page_number)
+    asked = ListedModels(contains=contains, kind=kind, sort=sort, down=down, page=page_number)
     found, total, known = await asyncio.to_thread(_found, services, principal, asked)
     return page(
         request,
@@ -143,7 +143,7 @@ def row(model: Model, principal: Principal) -> dict[str, Any]:
     }
 
 
-def _found(services: Services, principal: Principal, asked: Models) -> tuple[list[Model], int, int]:
+def _found(services: Services, principal: Principal, asked: ListedModels) -> tuple[list[Model], int, int]:
     """The models of the page that was asked for, how many match, and how many there are."""
     narrowed = bool(asked.contains or asked.kind)
     if asked.sort == "name" and not asked.down:
