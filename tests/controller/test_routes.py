@@ -1,5 +1,7 @@
 """Every route is guarded: each names its capability, and the matrix of roles and routes holds, cell by cell."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -214,8 +216,6 @@ def test_a_route_that_names_nothing_lets_nobody_in(app: FastAPI) -> None:
 
 def call(app: FastAPI, path: str, token: str) -> tuple[int, bytes]:
     """One GET straight into the application."""
-    import asyncio
-
     answer: list[Any] = []
 
     async def run() -> None:
@@ -245,7 +245,8 @@ def call(app: FastAPI, path: str, token: str) -> tuple[int, bytes]:
         }
         await app(scope, receive, send)
 
-    asyncio.run(run())
+    with ThreadPoolExecutor(1) as pool:  # a loop of its own: after tests with a browser this thread has one that runs
+        pool.submit(asyncio.run, run()).result()
     return answer[0]["status"], b"".join(m.get("body", b"") for m in answer[1:])
 
 
