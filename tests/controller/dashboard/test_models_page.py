@@ -139,6 +139,7 @@ def test_default_settings_change_by_the_dialog(lab: Controller, visit: Any) -> N
     page.get_by_label("max_model_size_mb").fill("250")
     with page.expect_navigation():
         page.get_by_role("dialog", name="Default settings").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("The default settings are saved.")
     page.get_by_role("button", name="Default settings").click()
     expect(page.get_by_text("Set by admin; the default is 100.")).to_be_visible()
     found = {s["name"]: s["value"] for s in lab("GET", "/api/default-settings").json()}

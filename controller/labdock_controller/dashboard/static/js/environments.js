@@ -7,7 +7,7 @@ import { on } from "./events.js";
 import { leave, refresh } from "./refresh.js";
 import { spark } from "./spark.js";
 import { write } from "./times.js";
-import { failed, toast } from "./toasts.js";
+import { failed, toast, toastThere } from "./toasts.js";
 import { size } from "./words.js";
 
 const EVERY = 3000;
@@ -122,7 +122,7 @@ document.addEventListener("submit", async (event) => {
   try {
     await api("DELETE", `/api/environments/${encodeURIComponent(form.dataset.typed)}?files=${files}`);
     form.closest("dialog").close();
-    toast(`${form.dataset.typed} is deleted.`);
+    (goes ? toastThere : toast)(`${form.dataset.typed} is deleted.`);
     if (goes) location.assign("/environments");
     else refresh();
   } catch (problem) {

@@ -1,6 +1,6 @@
 // Forms and buttons that call the API: `data-api="POST /api/environments"`. docs/dashboard.md lists the attributes.
 import { api } from "./api.js";
-import { toast, failed } from "./toasts.js";
+import { toast, toastThere, failed } from "./toasts.js";
 import { leave, refresh } from "./refresh.js";
 
 document.addEventListener("submit", (event) => {
@@ -26,12 +26,12 @@ async function call(source, button, body) {
   show(source, null);
   source.setAttribute("data-busy", "");
   button?.setAttribute("aria-busy", "true");
-  const goes = source.dataset.then?.startsWith("go:");
+  const goes = /^(go:|reload$)/.test(source.dataset.then);
   if (goes) leave(true);
   try {
     const result = await api(method, path, method === "GET" || method === "DELETE" ? undefined : body);
     source.dispatchEvent(new CustomEvent("labdock:done", { bubbles: true, detail: { result, body } }));
-    if (source.dataset.says) toast(filled(source.dataset.says, result, body));
+    if (source.dataset.says) (goes ? toastThere : toast)(filled(source.dataset.says, result, body));
     after(source, result, body);
   } catch (problem) {
     if (goes) leave(false);

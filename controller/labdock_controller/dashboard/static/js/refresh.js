@@ -21,7 +21,7 @@ export function refresh(pause = PAUSE) {
   waiting = setTimeout(fetchParts, pause);
 }
 
-/** While an action leads away from this page nothing is fetched: what it shows may be gone before the next one is there. */
+/** While an action leads away from this page, or loads it anew, nothing is fetched: what it shows may be gone by then. */
 export function leave(is) {
   left = is;
   if (is) clearTimeout(waiting);

@@ -2,6 +2,7 @@
 import { element, icon } from "./dom.js";
 
 const SHOWN = 5000;
+const KEPT = "labdock-toast";
 
 /** kind: "good", "warn" or "bad". */
 export function toast(message, { remedy = "", kind = "good" } = {}) {
@@ -20,8 +21,17 @@ export function toast(message, { remedy = "", kind = "good" } = {}) {
   return box;
 }
 
+/** The same on the page that an action leads to, or on this one after its reload. */
+export function toastThere(message) {
+  sessionStorage.setItem(KEPT, message);
+}
+
 /** A Problem (or any error) as a message. */
 export function failed(problem) {
   if (problem.name === "AbortError") return;
   toast(problem.message, { remedy: problem.remedy, kind: "bad" });
 }
+
+const kept = sessionStorage.getItem(KEPT);
+sessionStorage.removeItem(KEPT);
+if (kept) toast(kept);
