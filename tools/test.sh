@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 # What the second pass needs is installed and built (images: minutes) while the first one runs, which needs none of it.
 bash tools/services.sh >/tmp/labdock-services.log 2>&1 &
 services=$!
+# Compiled once: the tests start a thousand processes, which compile all their imports where they may not write bytecode.
+.venv/bin/python -m compileall -q client container_api controller search
 alone="browser or docker or kubernetes or postgresql"
 beside=(tests/e2e)
 (($#)) || beside+=(tests/container_api)

@@ -158,11 +158,12 @@ class PendingVersion:
     def __init__(self, store: ModelStore, name: str) -> None:
         self._store = store
         self._name = name
-        parent = store.folder / name
-        parent.mkdir(parents=True, exist_ok=True)
-        clean(parent)
-        self.folder = pending_path(parent, "version")
-        self.folder.mkdir(mode=0o700)
+        self.folder = pending_path(store.folder / name, "version")
+        try:
+            self.folder.mkdir(mode=0o700)
+        except FileNotFoundError:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700)
         self._syncs: list[Future[None]] = []
 
     def describe(self, manifest: Manifest) -> Manifest:
@@ -173,7 +174,8 @@ class PendingVersion:
 
     def begin_sync(self) -> None:
         """Let the disk write what is in the folder while something else is computed."""
-        self._begin(list(self.folder.iterdir()))
+        # At the same time, so that the file system does it in one go.
+        self._syncs = [threads().submit(sync, path) for path in self.folder.iterdir()]
 
     def commit(self) -> int:
         """Wait until it is written, then publish; gives the version. Raises the `OSError` that the disk reported.
@@ -181,19 +183,14 @@ class PendingVersion:
         From here on every reader sees it. That also a power cut leaves it there is certain after `settle`.
         """
         self._wait()
-        number = self._store.publish(self.folder, self._name)
-        self._begin([self.folder.parent])
-        return number
+        return self._store.publish(self.folder, self._name)
 
     def settle(self) -> None:
-        """Wait for the disk, and remove old versions. After the answer was sent."""
+        """Make the publication durable; remove old versions and what killed fits left. After the answer was sent."""
         with contextlib.suppress(OSError):  # the answer is out; the next fit will meet the disk's error
-            self._wait()
+            sync(self.folder.parent)
         self._store.prune(self._name)
-
-    def _begin(self, paths: list[Path]) -> None:
-        # At the same time, so that the file system does it in one go.
-        self._syncs = [threads().submit(sync, path) for path in paths]
+        clean(self.folder.parent)
 
     def _wait(self) -> None:
         syncs, self._syncs = self._syncs, []

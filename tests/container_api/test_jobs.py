@@ -1,6 +1,8 @@
 """Jobs: keys, events, cancellation, clients that vanish, an API that is killed."""
 
 import json
+import mmap
+import os
 import socket
 import threading
 import time
@@ -10,6 +12,8 @@ import pyarrow as pa
 import pytest
 from tests.container_api.steps import STEPS, fit, runs, status, table
 from tests.waiting import wait_for
+
+from labdock_container.workers.steps import Steps
 
 ARROW = "application/vnd.apache.arrow.stream"
 
@@ -131,20 +135,29 @@ def test_asynchronous_fit_and_its_record(jobs):
     assert job in [j["id"] for j in jobs.request("GET", "/v1/jobs").json]
 
 
-def test_events_come_while_it_runs_and_can_be_resumed(jobs):
-    gate = jobs.folder / "gate"
-    job = fit(jobs, headers={"Prefer": "respond-async"}, gate=str(gate)).json["id"]
-    connection = jobs.connection()
-    connection.request("GET", f"/v1/jobs/{job}/events", headers={"Authorization": f"Bearer {jobs.token}"})
+def follow(api, job, until, gate):
+    """All that a follower reads who opens the gate once `until` has come."""
+    connection = api.connection()
+    connection.request("GET", f"/v1/jobs/{job}/events", headers={"Authorization": f"Bearer {api.token}"})
     response = connection.getresponse()
     assert response.headers["Content-Type"].startswith("text/event-stream")
     live = b""
-    while b"line one" not in live:
-        live += response.readline()
+    while until not in live:
+        line = response.readline()
+        assert line, live
+        live += line
     gate.touch()
     live += response.read()
     connection.close()
+    return live
+
+
+def test_events_come_while_it_runs_and_can_be_resumed(jobs):
+    gate = jobs.folder / "gate"
+    job = fit(jobs, headers={"Prefer": "respond-async"}, gate=str(gate)).json["id"]
+    live = follow(jobs, job, b"line one", gate)
     seen = events(jobs, job)
+    assert [data.get("step") for _, _, data in seen][:6] == [None, "read", "module", "init", "fit", None]
     steps = [data["step"] for _, name, data in seen if name == "progress"]
     assert steps == ["read", "module", "init", "fit", "save", "apply"]
     assert "".join(data["text"] for _, name, data in seen if name == "log") == "line one\nline two\n"
@@ -152,6 +165,34 @@ def test_events_come_while_it_runs_and_can_be_resumed(jobs):
     assert [number for number, _, _ in seen] == list(range(1, len(seen) + 1))
     assert live.decode().count("\nevent: ") == len(seen)
     assert events(jobs, job, last=seen[3][0]) == seen[4:]
+
+
+def test_steps_come_while_nothing_is_printed(jobs):
+    fit(jobs)
+    gate = jobs.folder / "silent-gate"
+    fields = {"Prefer": "respond-async", "Idempotency-Key": "silent"}
+    job = jobs.frame("apply", table(), fields, model="m", params={"apply_gate": str(gate)}).json["id"]
+    follow(jobs, job, b'{"step": "apply"}', gate)
+    assert [data["step"] for _, name, data in events(jobs, job) if name == "progress"] == ["read", "module", "apply"]
+
+
+def test_steps_are_read_from_whatever_user_code_leaves_in_their_memory():
+    file = os.memfd_create("steps")
+    ours, theirs, raw = Steps(os.dup(file)), Steps(os.dup(file)), mmap.mmap(file, 1024)
+    theirs.add("one")
+    assert (ours.take(), ours.take()) == (["one"], [])
+    theirs.add("two" * 100)
+    theirs.add("three" * 300)  # finds no room
+    assert ours.take() == [("two" * 100)[:100]]
+    for left in (b"\xff" * 1024, b"\n" * 1024, b"\0" * 1024, b"half", b"\0\nbehind\n"):
+        ours.clear()
+        raw[: len(left)] = left
+        assert all(len(step) <= 100 for step in ours.take())
+        assert ours.take() == []
+    ours.clear()
+    theirs.begin()
+    theirs.add("again")
+    assert ours.take() == ["again"]
 
 
 def test_cancellation_ends_the_module_and_frees_the_worker(jobs):

@@ -19,6 +19,7 @@ from labdock_container.workers.task import Outcome, Task
 Headers = Sequence[tuple[bytes, bytes]]
 
 log = logging.getLogger("labdock.tasks")
+_LOG_AFTER = 0.005  # a job's line is written when its answer is on the way
 _GRACE = 1.0  # an apply that nobody waits for any more may still end within this, so that its worker stays warm
 
 
@@ -61,10 +62,7 @@ class TaskRunner:
             self._free(body)
             metrics.tasks.labels(job.kind, job.status).inc()
             metrics.seconds.labels(job.kind).observe(job.duration or 0)
-            log.info(
-                "%s module=%s model=%s rows=%s status=%s seconds=%s job=%s",
-                *(job.kind, job.module or "-", job.model or "-", job.rows, job.status, job.duration, job.id),
-            )
+            asyncio.get_running_loop().call_later(_LOG_AFTER, _log, job)
 
     def _keep(self, body: Body) -> None:
         body.keep()
@@ -74,7 +72,7 @@ class TaskRunner:
     @staticmethod
     def _free(body: Body) -> None:
         """Closing frees the frame's memory: milliseconds for a large one, so not on the event loop."""
-        if body.size > 1 << 20:
+        if body.size > 1 << 20 and not body.kept:
             asyncio.get_running_loop().run_in_executor(None, body.close)
         else:
             body.close()
@@ -87,6 +85,13 @@ class TaskRunner:
             await asyncio.wait({job.task})
         if not job.kept:
             job.result = None
+
+
+def _log(job: Job) -> None:
+    log.info(
+        "%s module=%s model=%s rows=%s status=%s seconds=%s job=%s",
+        *(job.kind, job.module or "-", job.model or "-", job.rows, job.status, job.duration, job.id),
+    )
 
 
 async def answer_once(send: Any, job: Job, headers: Headers = ()) -> None:

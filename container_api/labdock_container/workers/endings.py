@@ -17,19 +17,21 @@ from labdock_container.workers.task import Task
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$', re.MULTILINE)
 _DUMP_SECONDS = 0.5
-_MEMORY_EVERY = 0.1
+_EVERY = 0.1
 # Warm models may hold half of the limit besides what a task uses, and a worker begins with its libraries.
 _MEMORY_FACTOR = 1.5
 _MEMORY_START = 256 << 20
 
 
-async def watch_memory(worker: WorkerProcess, limit: int) -> int:
-    """Return, with the figure, when the worker and all that it started hold more anonymous memory than `limit`.
+async def watch(worker: WorkerProcess, limit: int) -> int:
+    """Tell the task's steps, and return when the worker and all that it started hold too much: the figure.
 
-    The worker's own allocations fail at the limit already; this is for those of its children together.
+    That is anonymous memory beyond `limit`. The worker's own allocations fail there already; this is for those of its
+    children together.
     """
     while True:
-        await asyncio.sleep(_MEMORY_EVERY)
+        await asyncio.sleep(_EVERY)
+        worker.tell_steps()
         if not worker.process:
             continue
         used = await asyncio.get_running_loop().run_in_executor(None, _tree_bytes, worker.process)

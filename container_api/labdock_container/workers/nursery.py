@@ -98,7 +98,7 @@ class Nursery:
             os.close(self._wakeup_write)
             _reseed()
             worker = importlib.import_module("labdock_container.workers.worker")
-            worker.main(socket.socket(fileno=fds[0]), fds[1], fds[2], fds[3], self._settings)
+            worker.main(socket.socket(fileno=fds[0]), fds[1:], self._settings)
             code = 0
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else 1

@@ -95,7 +95,7 @@ class Pool:
     async def _attend(self, worker: WorkerProcess, task: Task) -> Outcome:
         finished = worker.begin(task)
         begun = time.monotonic()
-        watch = asyncio.create_task(endings.watch_memory(worker, task.memory))
+        watch = asyncio.create_task(endings.watch(worker, task.memory))
         try:
             done, _ = await asyncio.wait({finished, watch}, timeout=task.deadline, return_when=asyncio.FIRST_COMPLETED)
             if finished in done:

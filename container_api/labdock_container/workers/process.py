@@ -11,6 +11,7 @@ from typing import Any
 
 from labdock_container.workers.output import Output
 from labdock_container.workers.protocol import Channel, Message
+from labdock_container.workers.steps import Steps
 from labdock_container.workers.task import Outcome, Task
 
 _PIPE_BYTES = 1 << 20
@@ -20,7 +21,7 @@ class WorkerProcess:
     """One worker. `finished` futures give an `Outcome`, or an exit status where the process ended instead."""
 
     def __init__(
-        self, number: int, sock: socket.socket, output: Output, crash: int, on_lost: Callable[..., None]
+        self, number: int, sock: socket.socket, output: Output, steps: Steps, crash: int, on_lost: Callable[..., None]
     ) -> None:
         self.number = number
         self.process = 0
@@ -30,6 +31,7 @@ class WorkerProcess:
         self.served = False  # whether it ever answered
         self.since = time.monotonic()
         self.output = output
+        self._steps = steps
         self._crash = crash
         self._gone = False
         self._finished: asyncio.Future[Any] | None = None
@@ -46,8 +48,9 @@ class WorkerProcess:
         os.set_blocking(read, False)
         crash = os.memfd_create("labdock-crash", os.MFD_CLOEXEC)
         counter = os.memfd_create("labdock-reads", os.MFD_CLOEXEC)
-        fds = [theirs.detach(), write, os.dup(crash), os.dup(counter)]
-        return cls(number, ours, Output(read, counter), crash, on_lost), fds
+        steps = os.memfd_create("labdock-steps", os.MFD_CLOEXEC)
+        fds = [theirs.detach(), write, os.dup(crash), os.dup(counter), os.dup(steps)]
+        return cls(number, ours, Output(read, counter), Steps(steps), crash, on_lost), fds
 
     @property
     def idle(self) -> bool:
@@ -62,7 +65,8 @@ class WorkerProcess:
 
     def begin(self, task: Task) -> "asyncio.Future[Any]":
         """Send the task; the future never raises."""
-        self.output.begin(task.on_output)
+        self.output.begin(self._printed if task.on_output else None)
+        self._steps.clear()
         if task.on_begin:
             task.on_begin()
         self._finished = asyncio.get_running_loop().create_future()
@@ -77,10 +81,17 @@ class WorkerProcess:
         if self._gone:
             return
         self._gone = True
+        self.tell_steps()
         self.output.drain()
         self.output.close()
         self._channel.close()
         self._finish(status)
+
+    def tell_steps(self) -> None:
+        """Tell the task's steps since the last time; asked now and then, before what is printed, and at the end."""
+        if self.task and self.task.on_progress:
+            for step in self._steps.take():
+                self.task.on_progress(step)
 
     def crash_report(self) -> str:
         """What faulthandler wrote: the newest first lines of a traceback, or nothing."""
@@ -94,20 +105,24 @@ class WorkerProcess:
 
     def _received(self, message: Message, fds: list[int]) -> None:
         kind = message.get("type")
-        if kind == "progress" and self.task and self.task.on_progress:
-            self.task.on_progress(str(message.get("step"))[:100])
-        elif kind == "output":
+        if kind == "output":
             self.output.drain()
             self._channel.send({"output": self.output.text})
         elif kind in ("result", "error"):
             self.served = True
             self.output.drain()
+            self.tell_steps()
             self.cached = [str(m) for m in message.get("cached", ())]
             self.recycle = bool(message.get("recycle"))
             if self._finished is not None and not self._finished.done():
                 self._finish(Outcome(message, fds.pop(0) if fds else -1))
         for fd in fds:
             os.close(fd)
+
+    def _printed(self, chunk: bytes) -> None:
+        self.tell_steps()
+        if self.task and self.task.on_output:
+            self.task.on_output(chunk)
 
     def _closed(self) -> None:
         self._on_lost(self)

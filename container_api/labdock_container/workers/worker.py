@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from labdock_container.workers.fitting import Answer, Fitter
 from labdock_container.workers.maps import MappedFrame, Maps
 from labdock_container.workers.protocol import Link, Message
 from labdock_container.workers.staging import stage
+from labdock_container.workers.steps import Steps
 
 # Asks for the traceback of whatever runs, C code included; the pool sends it before it ends a worker.
 DUMP_SIGNAL = signal.SIGQUIT
@@ -38,12 +40,13 @@ _RECORD = (
 )
 
 
-def main(sock: socket.socket, output: int, crash: int, counter: int, settings: Settings) -> None:
+def main(sock: socket.socket, fds: Sequence[int], settings: Settings) -> None:
     """Serve tasks until the API closes the socket.
 
-    `output` is where what is printed goes, `crash` a memory file for tracebacks, `counter` one that counts the
-    pool's reads of the output.
+    `fds` as `WorkerProcess.create` makes them: where what is printed goes, and memory files for tracebacks, for the
+    number of the pool's reads of the output and for the steps of a task.
     """
+    output, crash, counter, steps = fds
     printed = Printed(output, counter)
     _redirect(output)
     crash_file = os.fdopen(os.dup(crash), "w")
@@ -53,7 +56,7 @@ def main(sock: socket.socket, output: int, crash: int, counter: int, settings: S
     settings.notebooks.mkdir(parents=True, exist_ok=True)
     os.chdir(settings.notebooks)
     sys.path.append(str(settings.notebooks))
-    Worker(Link(sock), settings, printed).run()
+    Worker(Link(sock), settings, printed, Steps(steps)).run()
 
 
 def _redirect(output: int) -> None:
@@ -90,14 +93,14 @@ class Printed:
 
 
 class Worker:
-    def __init__(self, link: Link, settings: Settings, printed: Printed) -> None:
+    def __init__(self, link: Link, settings: Settings, printed: Printed, steps: Steps) -> None:
         self._link = link
         self._settings = settings
         self._printed = printed
-        self._live = False
+        self._steps = steps
         self._maps = Maps()
         self._frame: MappedFrame | None = None  # this task's; unmapped after the answer, for that takes time
-        self._fitter = Fitter(settings.notebooks, settings.model_versions, self._progress)
+        self._fitter = Fitter(settings.notebooks, settings.model_versions, steps.add)
         self._state = ProcessState()
 
     def run(self) -> None:
@@ -119,7 +122,7 @@ class Worker:
         begun = time.perf_counter()
         self._limit(message)
         self._printed.begin()
-        self._live = message["kind"] in ("fit", "stage", "peer")
+        self._steps.begin()
         answer_fd = None
         recycle = False
         try:
@@ -167,7 +170,7 @@ class Worker:
             return {"type": "result", "summary": peer_tasks.summary(self._fitter, options)}, tables.seal_bytes([])
         if kind == "summary":
             return {"type": "result", "summary": self._fitter.summary(options)}, tables.seal_bytes([])
-        self._progress("read")
+        self._steps.add("read")
         table = tables.read_table(self._map(message, fds), message["content_type"], message["max_rows"])
         if kind == "stage":
             return self._stage(table, options)
@@ -182,7 +185,7 @@ class Worker:
         chosen = [*(options.features or [c for c in table.column_names if c not in options.target]), *options.target]
         table = tables.select(table, chosen)
         features = [c for c in chosen if c not in options.target]
-        self._progress("write")
+        self._steps.add("write")
         files = stage(self._settings.data, options.model, table, meta_of(options, features, "stage"))
         staged = {"model": options.model, "rows": table.num_rows, "files": files}
         return {"type": "result", "staged": staged, "rows": table.num_rows, "model": options.model}, (
@@ -221,10 +224,6 @@ class Worker:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
-
-    def _progress(self, step: str) -> None:
-        if self._live:
-            self._link.send({"type": "progress", "step": step})
 
 
 class ProcessState:

@@ -1,5 +1,6 @@
 // The administration's dialogs: roles of a user, sign-in links and tokens, which are shown once.
 import { open } from "./dialogs.js";
+import { htmx } from "./htmx.js";
 
 /** Show a secret in its dialog; closing forgets it. */
 function reveal(id, secret, user = "") {
@@ -63,7 +64,7 @@ async function checks() {
   const button = document.querySelector("[data-checks-again]");
   button?.setAttribute("aria-busy", "true");
   try {
-    await window.htmx.ajax("GET", place.dataset.checks, { target: "#checks", swap: "outerHTML", select: "#checks" });
+    await (await htmx()).ajax("GET", place.dataset.checks, { target: "#checks", swap: "outerHTML", select: "#checks" });
   } finally {
     button?.removeAttribute("aria-busy");
   }

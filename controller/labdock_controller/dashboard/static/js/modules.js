@@ -1,5 +1,6 @@
 // The modules' page: another environment, and a look at the jobs every few seconds while one is under way.
 import { on } from "./events.js";
+import { htmx } from "./htmx.js";
 
 const EVERY = 2000;
 let timer = 0;
@@ -18,7 +19,8 @@ async function look() {
   const part = document.querySelector("[data-jobs]");
   if (!part) return;
   // A hidden page asks for nothing; neither does one on which nothing runs, but for new ones now and then.
-  if (!document.hidden) await window.htmx?.ajax("GET", part.dataset.jobs, { target: "#jobs", swap: "morph:outerHTML", select: "#jobs" }).catch(() => {});
+  const swap = { target: "#jobs", swap: "morph:outerHTML", select: "#jobs" };
+  if (!document.hidden) await htmx().then((by) => by.ajax("GET", part.dataset.jobs, swap)).catch(() => {});
   soon();
 }
 

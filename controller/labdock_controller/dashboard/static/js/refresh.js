@@ -2,6 +2,7 @@
 // page's own address and morphed in place when one of these events comes, after an action and after a lost connection.
 import { signIn } from "./api.js";
 import { announce, on } from "./events.js";
+import { htmx } from "./htmx.js";
 
 const PAUSE = 150;
 const RETRY = 3000;
@@ -38,7 +39,7 @@ async function fetchParts() {
     const signal = AbortSignal.timeout(LONGEST);
     const answer = await fetch(location.pathname + location.search, { headers, credentials: "same-origin", signal });
     if (answer.headers.has("HX-Redirect")) return signIn();
-    if (answer.ok) morph(await answer.text());
+    if (answer.ok) morph(await htmx(), await answer.text());
   } catch {
     failed = true;
   } finally {
@@ -50,13 +51,13 @@ async function fetchParts() {
 }
 
 /** One answer for all parts: they stay of one moment. What is not in it any more has no content. */
-function morph(text) {
+function morph(by, text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   for (const part of document.querySelectorAll("[data-refresh]")) {
     const now = fresh.getElementById(part.id);
     if (!now) continue;
-    window.htmx.morph(part, now);
-    window.htmx.process(part);
+    by.morph(part, now);
+    by.process(part);
   }
   announce("changed");
 }
