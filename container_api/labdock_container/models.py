@@ -158,11 +158,13 @@ class PendingVersion:
     def __init__(self, store: ModelStore, name: str) -> None:
         self._store = store
         self._name = name
-        self.folder = pending_path(store.folder / name, "version")
+        parent = store.folder / name
+        clean(parent)  # first, for its space may be needed
+        self.folder = pending_path(parent, "version")
         try:
             self.folder.mkdir(mode=0o700)
         except FileNotFoundError:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700)
         self._syncs: list[Future[None]] = []
 
@@ -186,11 +188,10 @@ class PendingVersion:
         return self._store.publish(self.folder, self._name)
 
     def settle(self) -> None:
-        """Make the publication durable; remove old versions and what killed fits left. After the answer was sent."""
+        """Make the publication durable, and remove old versions. After the answer was sent."""
         with contextlib.suppress(OSError):  # the answer is out; the next fit will meet the disk's error
             sync(self.folder.parent)
         self._store.prune(self._name)
-        clean(self.folder.parent)
 
     def _wait(self) -> None:
         syncs, self._syncs = self._syncs, []

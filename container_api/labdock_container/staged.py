@@ -21,7 +21,9 @@ def pending_path(folder: Path, name: str) -> Path:
 def clean(folder: Path, *, nobody_writes: bool = False) -> None:
     """Remove what writers left that do not live any more; all of it where `nobody_writes`, as when the API starts."""
     with contextlib.suppress(FileNotFoundError):
-        for path in folder.glob(".*.pending"):
-            found = _PENDING.fullmatch(path.name)
+        for entry in list(os.scandir(folder)):
+            found = _PENDING.fullmatch(entry.name)
             if found and (nobody_writes or not Path(f"/proc/{int(found[1], 16)}").exists()):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir(follow_symlinks=False) else Path(entry).unlink(
+                    missing_ok=True
+                )
