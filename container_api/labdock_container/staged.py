@@ -23,7 +23,9 @@ def clean(folder: Path, *, nobody_writes: bool = False) -> None:
     with contextlib.suppress(FileNotFoundError):
         for entry in list(os.scandir(folder)):
             found = _PENDING.fullmatch(entry.name)
-            if found and (nobody_writes or not Path(f"/proc/{int(found[1], 16)}").exists()):
-                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir(follow_symlinks=False) else Path(entry).unlink(
-                    missing_ok=True
-                )
+            if not found or (Path(f"/proc/{int(found[1], 16)}").exists() and not nobody_writes):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                Path(entry).unlink(missing_ok=True)
