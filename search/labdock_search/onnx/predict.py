@@ -205,10 +205,11 @@ class OnnxModel:
 
     def _mapped(self, one: Callable[[int], list[Any]], starts: range) -> Iterator[list[Any]]:
         """`one` of each start, in their order, by as many threads as the model may use."""
-        if min(self._threads, len(starts)) < 2:
+        threads = min(self._threads, len(starts))
+        if threads < 2:
             yield from map(one, starts)
             return
-        with ThreadPoolExecutor(min(self._threads, len(starts)), "labdock-onnx") as pool:
+        with ThreadPoolExecutor(threads, "labdock-onnx") as pool:
             yield from pool.map(one, starts)
 
     def _fed(self, feed: Mapping[str, np.ndarray], start: int, stop: int) -> dict[str, np.ndarray]:

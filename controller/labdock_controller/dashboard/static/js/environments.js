@@ -4,7 +4,7 @@ import { copy } from "./copy.js";
 import { open } from "./dialogs.js";
 import { setText } from "./dom.js";
 import { on } from "./events.js";
-import { leave, refresh } from "./refresh.js";
+import { leaving, refresh } from "./refresh.js";
 import { spark } from "./spark.js";
 import { write } from "./times.js";
 import { failed, toast, toastThere } from "./toasts.js";
@@ -118,15 +118,14 @@ document.addEventListener("submit", async (event) => {
   const button = form.querySelector("[data-submit]");
   button.setAttribute("aria-busy", "true");
   const goes = form.dataset.then !== "refresh";
-  if (goes) leave(true);
+  const send = () => api("DELETE", `/api/environments/${encodeURIComponent(form.dataset.typed)}?files=${files}`);
   try {
-    await api("DELETE", `/api/environments/${encodeURIComponent(form.dataset.typed)}?files=${files}`);
+    await (goes ? leaving(send) : send());
     form.closest("dialog").close();
     (goes ? toastThere : toast)(`${form.dataset.typed} is deleted.`);
     if (goes) location.assign("/environments");
     else refresh();
   } catch (problem) {
-    if (goes) leave(false);
     failed(problem);
   } finally {
     button.removeAttribute("aria-busy");

@@ -1,7 +1,7 @@
 // Forms and buttons that call the API: `data-api="POST /api/environments"`. docs/dashboard.md lists the attributes.
 import { api } from "./api.js";
 import { toast, toastThere, failed } from "./toasts.js";
-import { leave, refresh } from "./refresh.js";
+import { leaving, refresh } from "./refresh.js";
 
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-api]");
@@ -27,14 +27,13 @@ async function call(source, button, body) {
   source.setAttribute("data-busy", "");
   button?.setAttribute("aria-busy", "true");
   const goes = /^(go:|reload$)/.test(source.dataset.then);
-  if (goes) leave(true);
+  const send = () => api(method, path, method === "GET" || method === "DELETE" ? undefined : body);
   try {
-    const result = await api(method, path, method === "GET" || method === "DELETE" ? undefined : body);
+    const result = await (goes ? leaving(send) : send());
     source.dispatchEvent(new CustomEvent("labdock:done", { bubbles: true, detail: { result, body } }));
     if (source.dataset.says) (goes ? toastThere : toast)(filled(source.dataset.says, result, body));
     after(source, result, body);
   } catch (problem) {
-    if (goes) leave(false);
     if (problem.status !== 401) show(source, problem);
   } finally {
     source.removeAttribute("data-busy");

@@ -22,8 +22,18 @@ export function refresh(pause = PAUSE) {
   waiting = setTimeout(fetchParts, pause);
 }
 
-/** While an action leads away from this page, or loads it anew, nothing is fetched: what it shows may be gone by then. */
-export function leave(is) {
+/** Do what leads away from this page, or loads it anew: nothing is fetched from then on, for what it shows may be gone. */
+export async function leaving(send) {
+  leave(true);
+  try {
+    return await send();
+  } catch (problem) {
+    leave(false);
+    throw problem;
+  }
+}
+
+function leave(is) {
   left = is;
   if (is) clearTimeout(waiting);
   else refresh();

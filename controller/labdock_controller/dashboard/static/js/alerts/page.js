@@ -1,6 +1,6 @@
 // An alert's own page: editing it.
 import { $, ask, form } from "../search/common.js";
-import { leave } from "../refresh.js";
+import { leaving } from "../refresh.js";
 import { definitionOf, fill } from "./definition.js";
 
 $("[data-edit-alert]")?.addEventListener("click", () => {
@@ -11,13 +11,8 @@ $("[data-edit-alert]")?.addEventListener("click", () => {
       ...definitionOf(given, made), search: given.search, earliest: given.earliest, latest: given.latest,
       app: before.app, timezone: before.timezone, max_seconds: before.max_seconds,
     };
-    leave(true); // what is refreshed meanwhile would show the new definition beside the old one's buttons
-    try {
-      await ask("PUT", `/api/saved-searches/${encodeURIComponent(before.name)}`, { body, query: { replace: true } });
-    } catch (problem) {
-      leave(false);
-      throw problem;
-    }
+    const path = `/api/saved-searches/${encodeURIComponent(before.name)}`;
+    await leaving(() => ask("PUT", path, { body, query: { replace: true } }));
     location.reload();
   }, { before: (made) => fill(made, before) });
 });
