@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pandas as pd
 import pyarrow as pa
 
 from labdock import frames
-from labdock.errors import Conflict, InvalidFrame, InvalidOptions, ModuleError
+from labdock.errors import Conflict, InvalidFrame, InvalidOptions
 from labdock.fingerprint import fingerprint
 from labdock.names import check_name, not_found
 from labdock.wire import FrameOptions
@@ -25,6 +24,7 @@ from labdock_container.needs import check_needs
 from labdock_container.results import metrics_of, result_table, to_json
 from labdock_container.workers import processes
 from labdock_container.workers.describing import meta_of, origin_of, own_files
+from labdock_container.workers.persistence import load, save
 
 CACHE_SIZE = 32
 _SPLIT_COLUMNS = 100
@@ -70,8 +70,12 @@ class Fitter:
         """Models that are warm here, the latest used last."""
         return list(self._cache)
 
-    def fit(self, table: pa.Table, options: FrameOptions) -> Answer:
-        """Train, keep and apply on the same rows; the new version is visible only once all of that worked."""
+    def fit(self, table: pa.Table, options: FrameOptions, write: Callable[[Answer], None]) -> None:
+        """Train, keep and apply on the same rows; the new version is visible only once all of that worked.
+
+        `write` gets the answer while the disk still writes the model, and once more in the rare case that another
+        process took the version's number meanwhile.
+        """
         check_name(options.model, "model")
         module = self.module(options.algo)
         for function in ("init", "fit", "apply"):
@@ -83,15 +87,15 @@ class Fitter:
         param = meta_of(options, features, "fit")
         answer = Answer(table, module.name, options.model)
 
-        def render(result: Any) -> None:
+        def render(result: Any, manifest: Manifest) -> None:
             _fill(answer, result, table)
+            answer.version, answer.info, answer.metrics = manifest["version"], manifest["info"], manifest["metrics"]
+            answer.manifest = manifest
+            write(answer)
 
         origin = origin_of(module, options, features, table.schema, table.num_rows)
         hashed = threads().submit(fingerprint, table)  # while the module computes
-        manifest = self.train(module, _frame(table), param, origin, render, hashed)
-        answer.version, answer.info, answer.metrics = manifest["version"], manifest["info"], manifest["metrics"]
-        answer.manifest = manifest
-        return answer
+        self.train(module, _frame(table), param, origin, render, hashed)
 
     def train(
         self,
@@ -99,10 +103,10 @@ class Fitter:
         frame: pd.DataFrame,
         param: dict[str, Any],
         origin: Manifest,
-        render: Callable[[Any], None],
+        render: Callable[[Any, Manifest], None],
         hashed: Future[str] | None = None,
-    ) -> Manifest:
-        """`init`, `fit`, `save`, `apply` (whose result goes to `render`), and only then the new version.
+    ) -> None:
+        """`init`, `fit`, `save`, `apply` (whose result goes to `render`, see `fit`), and only then the new version.
 
         `hashed`: the data's fingerprint, once it is known.
         """
@@ -115,20 +119,24 @@ class Fitter:
         pending = self.store.begin(origin["model"])
         try:
             self._progress("save")
-            persistence = self._save(module, model, pending, origin["model"])
+            persistence = save(module, model, pending.folder, origin["model"])
             seconds = round(time.perf_counter() - begun, 6)
             figures = {"metrics": metrics_of(info), "info": to_json(info), "duration": seconds}
             data = {"data_sha256": hashed.result()} if hashed else {}
             manifest = pending.describe({**origin, **data, "persistence": persistence, **figures})
-            pending.begin_sync()  # the disk writes while apply computes
-            render(self.run_apply(module, model, frame, param))
-            manifest["version"] = pending.commit()
+            pending.begin_sync()  # the disk writes while apply computes and its result is written
+            result = self.run_apply(module, model, frame, param)
+            manifest["version"] = pending.next_number()
+            render(result, manifest)
+            number = pending.commit()
+            if number != manifest["version"]:
+                manifest["version"] = number
+                render(result, manifest)
         except BaseException:
             pending.discard()
             raise
         self._unsettled = pending
         self._remember(origin["model"], Fitted(self._key(origin["model"], module), model, manifest))
-        return manifest
 
     def settle(self) -> None:
         """What of a fit can wait until its answer is sent: the disk's last word, old versions."""
@@ -192,7 +200,7 @@ class Fitter:
             self._cache.move_to_end(options.model)
             return module, known
         self._progress("load")
-        fitted = Fitted(key, self._load(module, manifest, options.model), manifest)
+        fitted = Fitted(key, load(self.store, module, manifest, options.model), manifest)
         self._remember(options.model, fitted)
         return module, fitted
 
@@ -218,48 +226,6 @@ class Fitter:
             module.sha256,
             own_files(self.modules.notebooks, f"{module.name}_{model}"),
         )
-
-    def _load(self, module: LoadedModule, manifest: Manifest | None, model: str) -> Any:
-        if manifest is not None and manifest["persistence"] == "joblib":
-            path = self.store.path(manifest) / "model.joblib"
-            try:
-                return joblib.load(path)
-            except MemoryError:
-                raise
-            except Exception as error:  # noqa: BLE001 - unpickling runs user code
-                raise ModuleError(
-                    f"Model {model!r} cannot be loaded: {type(error).__name__}: {error}",
-                    remedy="Fit it again: its module or a library has changed since.",
-                    module=module.name,
-                    function="load",
-                    cell=None,
-                    line=None,
-                    traceback="",
-                ) from None
-        if "load" not in module.functions:
-            raise not_found("model", model, self.store.names(), f"Module {module.name!r} has no load; fit it first.")
-        return module.call("load", f"{module.name}_{model}")
-
-    def _save(self, module: LoadedModule, model: Any, pending: PendingVersion, name: str) -> str:
-        """Keep the model by the module's own `save`, or with joblib; gives which of the two it was."""
-        if {"save", "load"} <= module.functions:
-            module.call("save", model, f"{module.name}_{name}")
-            return "module"
-        try:
-            joblib.dump(model, pending.folder / "model.joblib")
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # noqa: BLE001 - pickling runs user code
-            raise ModuleError(
-                f"The model of module {module.name!r} cannot be kept: {type(error).__name__}: {error}",
-                remedy="Define save(model, name) and load(name) in the notebook.",
-                module=module.name,
-                function="save",
-                cell=None,
-                line=None,
-                traceback="",
-            ) from None
-        return "joblib"
 
     def shrink(self, most: int) -> None:
         """Drop warm models, the least recently used first, until this process has grown by at most `most` bytes."""
