@@ -1,7 +1,7 @@
 """Rendering a page: `return page(request, "models/list.html", here="models", title="Models", models=…)`.
 
 Templates extend `base`, which is the whole page, or for htmx's requests its content alone; everything they print is
-escaped. The policy that goes with a page allows this controller's own files and nothing inline.
+escaped. The policy that goes with a page allows this controller's own files and nothing inline but its stylesheets.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import labdock
 from labdock_controller.access.rights import Principal, allowed
 from labdock_controller.dashboard import markdown, words
 from labdock_controller.dashboard.navigation import ENTRIES, entries
-from labdock_controller.dashboard.static import address
+from labdock_controller.dashboard.static import address, style, style_hashes
 from labdock_controller.services import Services
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,7 +38,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals |= {"static": address, "version": labdock.__version__, "shortcuts": ENTRIES}
+    made.globals |= {"static": address, "style": style, "version": labdock.__version__, "shortcuts": ENTRIES}
     made.filters |= words.FILTERS | {"markdown": markdown.html}
     return made
 
@@ -76,7 +76,7 @@ def page(
 
 
 def headers(nonce: str = "") -> dict[str, str]:
-    styles = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
+    styles = f"'self' {style_hashes()}" + (f" 'nonce-{nonce}'" if nonce else "")
     policy = (
         f"default-src 'none'; script-src 'self'; style-src {styles}; img-src 'self' data: blob:; connect-src 'self'; "
         "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

@@ -14,7 +14,8 @@ import { facts, nothing, progress, refused, show } from "./outcome.js";
 import { pastSearches } from "./past.js";
 import { openRow } from "./row.js";
 import { saving } from "./saving.js";
-import { MOST_ROWS, ResultTable, prepare } from "./table.js";
+import { MOST_ROWS, ResultTable } from "./table.js";
+import { prepare } from "./tabulator.js";
 import { timeRange } from "./times.js";
 import { timeline } from "./timeline.js";
 

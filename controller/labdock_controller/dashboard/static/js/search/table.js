@@ -1,25 +1,13 @@
 // The rows of a result: as many as there are, of which only those in sight exist in the page. Sorting and filtering are
 // the engine's; pages of rows come when they are scrolled to.
 import { ask, el, notice, shown } from "./common.js";
+import { prepare } from "./tabulator.js";
 
 const PAGE = 200;
 const PAGES_KEPT = 60;
 export const MOST_ROWS = 200_000; // what a scroll bar can still point at
 const LONGEST = 300; // characters of a cell that are drawn; the row's window has them all
 const ROW = 30;
-
-const MODULES = ["FormatModule", "FrozenColumnsModule", "InteractionModule", "MoveColumnsModule", "ResizeColumnsModule", "ResizeTableModule"];
-let loading = null;
-
-/** Tabulator, fetched while the first search runs: a page without a result does without it. */
-export function prepare() {
-  loading ??= import("../../vendor/tabulator.js").then((library) => {
-    library.Tabulator.registerModule(MODULES.map((name) => library[name]));
-    return library.Tabulator;
-  });
-  loading.catch(() => (loading = null)); // the next search tries again
-  return loading;
-}
 
 /** A table in `place`. `opened(row)` is called for a click or Enter on a row; `status(text)` says how many rows match. */
 export class ResultTable {
