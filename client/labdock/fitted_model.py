@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from labdock.figures import figure
 from labdock.models import Model
 
 if TYPE_CHECKING:
@@ -48,10 +49,6 @@ class FittedModel(Model):
         return str(self.answer.get("job") or "")
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{k}={_short(v)}" for k, v in self.metrics.items())
+        metrics = ", ".join(f"{k}={figure(v) if isinstance(v, float) else v}" for k, v in self.metrics.items())
         number = self.version.get("version")
         return f"<FittedModel {self.reference} version {number}{': ' + metrics if metrics else ''}>"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 from labdock import errors
 from labdock.errors import LabdockError
+from labdock.figures import figure
 
 # The nearest class counts. Documented in docs/cli.md; they never change.
 EXIT_CODES: dict[type[LabdockError], int] = {
@@ -132,7 +133,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return figure(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     if isinstance(value, Mapping):
