@@ -1,15 +1,16 @@
 """Environments of the runtime docker on the real engine: what is inside, what stays, what is gone."""
 
+import contextlib
 import http.client
 import json
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import wait_for
 
 from labdock_controller.runtimes.base import EnvironmentSpec, Limits, State
 from labdock_controller.runtimes.docker import DockerRuntime, profile
@@ -44,24 +45,18 @@ def ask(address: str, path: str, token: str = "", scheme: str = "Bearer") -> tup
         connection.close()
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := condition():
-                return found
-        except (OSError, http.client.HTTPException):
-            pass
-        time.sleep(0.05)
-    pytest.fail(f"after {seconds} s: not {what}")
+def answers(address: Any, path: str, *token: str) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return bool(ask(address, path, *token)[0] == 200)
+    return False
 
 
 def ready(runtime: DockerRuntime, spec: EnvironmentSpec) -> None:
     endpoint = runtime.endpoint(spec.id, spec.token)
-    until(lambda: ask(endpoint.api, "/health")[0] == 200, f"healthy; {runtime.logs(spec.id)}")
+    wait_for(lambda: answers(endpoint.api, "/health"), what=lambda: f"healthy; {runtime.logs(spec.id)}")
     if endpoint.jupyter:
         status = f"{spec.base_url}api/status"
-        until(lambda: ask(endpoint.jupyter, status, spec.token, "token")[0] == 200, "JupyterLab answers")
+        wait_for(lambda: answers(endpoint.jupyter, status, spec.token, "token"), what="JupyterLab answers")
 
 
 def inside(engine: Any, spec: EnvironmentSpec, code: str) -> Any:
@@ -206,7 +201,7 @@ def test_environments_reach_neither_each_other_nor_the_controller(
             (address,) = (n["IPAddress"] for n in container.attrs["NetworkSettings"]["Networks"].values())
             targets[name] = (address, 9000)
             probe = "import json, socket; socket.create_connection(('127.0.0.1', 9000)).close(); print(json.dumps(1))"
-            until(lambda peer=peer, probe=probe: _succeeds(engine, peer, probe), "the neighbour listens")
+            wait_for(lambda peer=peer, probe=probe: _succeeds(engine, peer, probe), what="the neighbour listens")
         for name, server in (("controller", controller), ("careless", careless)):
             targets[name] = (gateway, server.getsockname()[1])
         targets["loopback"] = ("127.0.0.1", controller.getsockname()[1])

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from hypothesis.strategies import integers
 from relay import Relay
+from tests.waiting import wait_for
 
 from labdock_controller.runtimes.docker import profile
 from labdock_controller.runtimes.docker.folders import controller_id
@@ -158,11 +159,8 @@ class World:
 
 
 def eventually(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not good(seen := look()):
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.05)
-    return seen
+    """What `look` gives once it is good."""
+    return wait_for(lambda: [seen] if good(seen := look()) else None, seconds, lambda: str(look()))[0]
 
 
 class Lives(RuleBasedStateMachine):
