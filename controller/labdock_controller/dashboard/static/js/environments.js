@@ -4,10 +4,9 @@ import { copy } from "./copy.js";
 import { open } from "./dialogs.js";
 import { setText } from "./dom.js";
 import { on } from "./events.js";
-import { leaving, refresh } from "./refresh.js";
 import { spark } from "./spark.js";
 import { write } from "./times.js";
-import { failed, toast, toastThere } from "./toasts.js";
+import { failed, toast } from "./toasts.js";
 import { size } from "./words.js";
 
 const EVERY = 3000;
@@ -91,7 +90,7 @@ document.addEventListener("click", async (event) => {
   if (remove) {
     remove.closest("details")?.removeAttribute("open");
     const form = document.querySelector("form[data-delete]");
-    form.dataset.typed = remove.dataset.deletes;
+    form.dataset.typed = form.elements.name.value = remove.dataset.deletes;
     setText(form.querySelector("[data-name]"), remove.dataset.deletes);
     open("delete");
   } else if (address) {
@@ -110,27 +109,6 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-document.addEventListener("submit", async (event) => {
-  const form = event.target.closest("form[data-delete]");
-  if (!form) return;
-  event.preventDefault();
-  const files = form.querySelector("[data-files]").checked;
-  const button = form.querySelector("[data-submit]");
-  button.setAttribute("aria-busy", "true");
-  const goes = form.dataset.then !== "refresh";
-  const send = () => api("DELETE", `/api/environments/${encodeURIComponent(form.dataset.typed)}?files=${files}`);
-  try {
-    await (goes ? leaving(send) : send());
-    form.closest("dialog").close();
-    (goes ? toastThere : toast)(`${form.dataset.typed} is deleted.`);
-    if (goes) location.assign("/environments");
-    else refresh();
-  } catch (problem) {
-    failed(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
-});
 on("removed", (gone) => {
   const page = document.getElementById("environment");
   if (page && page.dataset.environment === gone.name && !document.querySelector("dialog[open]")) location.assign("/environments");
