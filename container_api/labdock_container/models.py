@@ -121,10 +121,6 @@ class ModelStore:
             return [number for e in os.scandir(folder) if e.name.isdecimal() and (number := int(e.name)) <= newest]
         return []
 
-    def next_number(self, name: str) -> int:
-        """What the next version will be called. Certain only while `locked`."""
-        return max(self._numbers(name), default=0) + 1
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Held for renames only, never while a model is written."""
@@ -141,7 +137,7 @@ class ModelStore:
         folder = self.folder / name
         with self.locked():
             folder.mkdir(exist_ok=True)
-            number = self.next_number(name)
+            number = max(self._numbers(name), default=0) + 1
             shutil.rmtree(folder / str(number), ignore_errors=True)  # see `_numbers`
             pending.rename(folder / str(number))
             link = folder / f".{NEWEST}-{secrets.token_hex(4)}"
@@ -182,10 +178,6 @@ class PendingVersion:
         """Let the disk write what is in the folder while something else is computed."""
         # At the same time, so that the file system does it in one go.
         self._syncs = [threads().submit(sync, path) for path in self.folder.iterdir()]
-
-    def next_number(self) -> int:
-        """What `commit` will give, unless another process publishes first."""
-        return self._store.next_number(self._name)
 
     def commit(self) -> int:
         """Wait until it is written, then publish; gives the version. Raises the `OSError` that the disk reported.

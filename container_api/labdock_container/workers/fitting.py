@@ -70,12 +70,8 @@ class Fitter:
         """Models that are warm here, the latest used last."""
         return list(self._cache)
 
-    def fit(self, table: pa.Table, options: FrameOptions, write: Callable[[Answer], None]) -> None:
-        """Train, keep and apply on the same rows; the new version is visible only once all of that worked.
-
-        `write` gets the answer while the disk still writes the model, and once more in the rare case that another
-        process took the version's number meanwhile.
-        """
+    def fit(self, table: pa.Table, options: FrameOptions) -> Answer:
+        """Train, keep and apply on the same rows; the new version is visible only once all of that worked."""
         check_name(options.model, "model")
         module = self.module(options.algo)
         for function in ("init", "fit", "apply"):
@@ -87,15 +83,15 @@ class Fitter:
         param = meta_of(options, features, "fit")
         answer = Answer(table, module.name, options.model)
 
-        def render(result: Any, manifest: Manifest) -> None:
+        def render(result: Any) -> None:
             _fill(answer, result, table)
-            answer.version, answer.info, answer.metrics = manifest["version"], manifest["info"], manifest["metrics"]
-            answer.manifest = manifest
-            write(answer)
 
         origin = origin_of(module, options, features, table.schema, table.num_rows)
         hashed = threads().submit(fingerprint, table)  # while the module computes
-        self.train(module, _frame(table), param, origin, render, hashed)
+        manifest = self.train(module, _frame(table), param, origin, render, hashed)
+        answer.version, answer.info, answer.metrics = manifest["version"], manifest["info"], manifest["metrics"]
+        answer.manifest = manifest
+        return answer
 
     def train(
         self,
@@ -103,10 +99,10 @@ class Fitter:
         frame: pd.DataFrame,
         param: dict[str, Any],
         origin: Manifest,
-        render: Callable[[Any, Manifest], None],
+        render: Callable[[Any], None],
         hashed: Future[str] | None = None,
-    ) -> None:
-        """`init`, `fit`, `save`, `apply` (whose result goes to `render`, see `fit`), and only then the new version.
+    ) -> Manifest:
+        """`init`, `fit`, `save`, `apply` (whose result goes to `render`), and only then the new version.
 
         `hashed`: the data's fingerprint, once it is known.
         """
@@ -124,19 +120,15 @@ class Fitter:
             figures = {"metrics": metrics_of(info), "info": to_json(info), "duration": seconds}
             data = {"data_sha256": hashed.result()} if hashed else {}
             manifest = pending.describe({**origin, **data, "persistence": persistence, **figures})
-            pending.begin_sync()  # the disk writes while apply computes and its result is written
-            result = self.run_apply(module, model, frame, param)
-            manifest["version"] = pending.next_number()
-            render(result, manifest)
-            number = pending.commit()
-            if number != manifest["version"]:
-                manifest["version"] = number
-                render(result, manifest)
+            pending.begin_sync()  # the disk writes while apply computes
+            render(self.run_apply(module, model, frame, param))
+            manifest["version"] = pending.commit()
         except BaseException:
             pending.discard()
             raise
         self._unsettled = pending
         self._remember(origin["model"], Fitted(self._key(origin["model"], module), model, manifest))
+        return manifest
 
     def settle(self) -> None:
         """What of a fit can wait until its answer is sent: the disk's last word, old versions."""

@@ -16,7 +16,6 @@ from labdock.errors import InvalidName, LabdockError, ModuleError, NotFound
 from labdock.names import check_name
 from labdock.wire import FrameOptions
 from labdock_container import tables
-from labdock_container.models import Manifest
 from labdock_container.settings import Settings
 from labdock_container.workers.describing import origin_of
 from labdock_container.workers.fitting import Fitter
@@ -132,7 +131,7 @@ def _stage(folder: Path, request: PeerRequest) -> dict[str, str]:
 def _compute(fitter: Fitter, action: str, request: PeerRequest, reply: Message) -> dict[str, str]:
     results: list[str] = []
 
-    def render(result: Any, _manifest: Manifest | None = None) -> None:
+    def render(result: Any) -> None:
         try:
             results.append(pd.DataFrame(result).to_csv(index=False))
         except (ValueError, TypeError) as error:

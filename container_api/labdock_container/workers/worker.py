@@ -174,9 +174,8 @@ class Worker:
         table = tables.read_table(self._map(message, fds), message["content_type"], message["max_rows"])
         if kind == "stage":
             return self._stage(table, options)
-        if kind == "fit":
-            return self._fit(table, options, message, begun)
-        return self._answer(self._fitter.apply(table, options), message, begun)
+        task = self._fitter.fit if kind == "fit" else self._fitter.apply
+        return self._answer(task(table, options), message, begun)
 
     def _map(self, message: Message, fds: list[int]) -> Any:
         self._frame = self._maps.open(fds[0], message["size"])
@@ -192,16 +191,6 @@ class Worker:
         return {"type": "result", "staged": staged, "rows": table.num_rows, "model": options.model}, (
             tables.seal_bytes([])
         )
-
-    def _fit(self, table: Any, options: FrameOptions, message: Message, begun: float) -> tuple[Message, int]:
-        """The answer is written before the version is published: while the disk writes the model."""
-        written: list[tuple[Message, int]] = []
-        try:
-            self._fitter.fit(table, options, lambda answer: written.append(self._answer(answer, message, begun)))
-            return written.pop()
-        finally:
-            for _, answer_fd in written:
-                os.close(answer_fd)
 
     def _answer(self, answer: Answer, message: Message, begun: float) -> tuple[Message, int]:
         info = {
