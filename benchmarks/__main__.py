@@ -1,15 +1,15 @@
 """Bounds beside figures: `python -m benchmarks [PART] [--small] [--best] [--seconds N]`.
 
-PART is frames, service, jupyter, search, onnx, load, docker, models, browser or dashboard. Real servers on Unix
-sockets, rounds interleaved in one run, medians. Exit code 1 if a bound is missed; `--small` runs everything at a size
-for CI and enforces correctness only.
+PART is frames, service, jupyter, search, onnx, load, docker, models, browser, dashboard or machine. Real servers on
+Unix sockets, rounds interleaved in one run, medians. Exit code 1 if a bound is missed; `--small` runs everything at a
+size for CI and enforces correctness only.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import browser, dashboard, docker, frames, jupyter, load, models, onnx, search, service
+from benchmarks import browser, dashboard, docker, frames, jupyter, load, machine, models, onnx, search, service
 from benchmarks.report import Report, Statistic
 from benchmarks.servers import Setup, everything
 
@@ -22,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=[*PARTS, "search", "onnx", "load", "docker", "models", "browser", "dashboard"],
-        help="else all but the last five",
+        choices=[*PARTS, "search", "onnx", "load", "docker", "models", "browser", "dashboard", "machine"],
+        help="else all but the last six",
     )
     parser.add_argument("--small", action="store_true", help="a size for CI; bounds are not enforced")
     parser.add_argument("--seconds", type=float, help="how long `load` runs (60)")
@@ -32,6 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     if given.best:
         Statistic.of = min
     report = Report(enforce=not given.small)
+    if not given.small:
+        machine.run()
+    if given.part == "machine":
+        return 0
     if given.part == "load":
         return load.run(given.seconds or (5 if given.small else 60), clients=8 if given.small else 32)
     if given.part == "models":
