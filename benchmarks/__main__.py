@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.best:
         Statistic.of = min
     report = Report(enforce=not given.small)
-    if not given.small:
+    if not given.small or given.part == "machine":
         machine.run()
     if given.part == "machine":
         return 0

@@ -34,10 +34,8 @@ FIRST_CONTENT = """new Promise((resolve) => {
     if (found) { observer.disconnect(); resolve(found.startTime); }
   }).observe({ type: "paint", buffered: true });
 })"""
-# Without the editor and the charts, which come when the page is there.
 TRANSFERRED = """(() => {
-  const every = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind));
-  const all = every.filter((each) => !/vendor\\/(codemirror|vega)/.test(each.name));
+  const all = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind));
   return [all.reduce((sum, each) => sum + each.encodedBodySize, 0), all.length];
 })()"""
 # From a click on a button to the next frame that is on the screen.

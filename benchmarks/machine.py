@@ -13,7 +13,7 @@ IDLE = 0.3  # seconds
 ROUNDS = 9
 
 
-def run() -> int:
+def run() -> None:
     """Print one line."""
     memory = bytearray(SIZE)
     touch(memory)
@@ -21,7 +21,6 @@ def run() -> int:
     print(
         f"This machine: {SIZE >> 20} MB touched again at once {busy * 1000:.2f} ms, after {IDLE} s {idle * 1000:.2f} ms"
     )
-    return 0
 
 
 def after(memory: bytearray, pause: float) -> float:

@@ -23,7 +23,7 @@ from labdock.errors import ModuleError, NotFound
 from labdock.names import check_name
 from labdock_container.export import CONTRACT, quiet
 from labdock_container.module_files import ModuleFiles, ModuleMap, StatKey, stat_key
-from labdock_container.user_errors import SourceMap, module_error
+from labdock_container.user_errors import SourceMap, module_error, placeless
 
 PACKAGE = "app.model"
 # A file this young may be replaced within the clock's resolution: its stat alone does not prove it unchanged.
@@ -65,16 +65,9 @@ class LoadedModule:
 
     def _without(self, function: str) -> ModuleError:
         have = ", ".join(sorted(self.functions)) or "none of the contract's"
-        return ModuleError(
-            f"Module {self.name!r} has no function {function} (it has {have}).",
-            remedy=f"Define {function} in an exported cell of {self.source.notebook or self.source.path.name}.",
-            module=self.name,
-            function=function,
-            cell=None,
-            line=None,
-            notebook=self.source.notebook,
-            traceback="",
-        )
+        message = f"Module {self.name!r} has no function {function} (it has {have})."
+        remedy = f"Define {function} in an exported cell of {self.source.notebook or self.source.path.name}."
+        return placeless(message, remedy, self.name, function, notebook=self.source.notebook)
 
 
 class Modules:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from labdock import frames
 from labdock.errors import InvalidFrame, ModuleError
+from labdock_container.user_errors import placeless
 
 _DEPTH = 8
 _ITEMS = 1000
@@ -94,15 +95,8 @@ def _a_kind(value: Any) -> str:
 
 
 def _unusable(module: str, what: str) -> ModuleError:
-    return ModuleError(
-        f"Module {module!r}: {what}",
-        remedy="Return a DataFrame, a Series, an array or a dict of columns, one row for each row of the input.",
-        module=module,
-        function="apply",
-        cell=None,
-        line=None,
-        traceback="",
-    )
+    remedy = "Return a DataFrame, a Series, an array or a dict of columns, one row for each row of the input."
+    return placeless(f"Module {module!r}: {what}", remedy, module, "apply")
 
 
 def to_json(value: Any, depth: int = 0) -> Any:

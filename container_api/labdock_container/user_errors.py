@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from labdock.errors import ModuleError, ModuleOutOfMemory
 from labdock_container.export import CellLines, locate, syntax_error_place
@@ -49,6 +50,12 @@ class SourceMap:
         if Path(filename).is_relative_to(self.notebooks):
             return Place(f"{Path(filename).name}, line {line or 0}", None, line or 0, function, "")
         return None
+
+
+def placeless(message: str, remedy: str, module: str, function: str, **details: Any) -> ModuleError:
+    """A `ModuleError` that no line of a cell is to blame for."""
+    where = {"module": module, "function": function, "cell": None, "line": None, "traceback": ""}
+    return ModuleError(message, remedy=remedy, **where, **details)
 
 
 def module_error(source: SourceMap, function: str, error: BaseException) -> ModuleError:

@@ -5,10 +5,10 @@ from typing import Any
 
 import joblib
 
-from labdock.errors import ModuleError
 from labdock.names import not_found
 from labdock_container.models import Manifest, ModelStore
 from labdock_container.modules import LoadedModule
+from labdock_container.user_errors import placeless
 
 
 def load(store: ModelStore, module: LoadedModule, manifest: Manifest | None, name: str) -> Any:
@@ -20,15 +20,9 @@ def load(store: ModelStore, module: LoadedModule, manifest: Manifest | None, nam
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - unpickling runs user code
-            raise ModuleError(
-                f"Model {name!r} cannot be loaded: {type(error).__name__}: {error}",
-                remedy="Fit it again: its module or a library has changed since.",
-                module=module.name,
-                function="load",
-                cell=None,
-                line=None,
-                traceback="",
-            ) from None
+            message = f"Model {name!r} cannot be loaded: {type(error).__name__}: {error}"
+            remedy = "Fit it again: its module or a library has changed since."
+            raise placeless(message, remedy, module.name, "load") from None
     if "load" not in module.functions:
         raise not_found("model", name, store.names(), f"Module {module.name!r} has no load; fit it first.")
     return module.call("load", f"{module.name}_{name}")
@@ -44,13 +38,7 @@ def save(module: LoadedModule, model: Any, folder: Path, name: str) -> str:
     except (MemoryError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - pickling runs user code
-        raise ModuleError(
-            f"The model of module {module.name!r} cannot be kept: {type(error).__name__}: {error}",
-            remedy="Define save(model, name) and load(name) in the notebook.",
-            module=module.name,
-            function="save",
-            cell=None,
-            line=None,
-            traceback="",
-        ) from None
+        message = f"The model of module {module.name!r} cannot be kept: {type(error).__name__}: {error}"
+        remedy = "Define save(model, name) and load(name) in the notebook."
+        raise placeless(message, remedy, module.name, "save") from None
     return "joblib"

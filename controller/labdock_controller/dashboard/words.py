@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from labdock import figures
+
 NARROW = "\u202f"  # a thin space that does not break
 NOTHING = "\u2013"
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -28,7 +30,7 @@ def number(value: float) -> str:
     """`12 345`, `0.25`."""
     if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}".replace(",", NARROW)
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}".replace(",", NARROW)
+    return figures.figure(value).replace(",", NARROW)
 
 
 @figure
