@@ -185,6 +185,16 @@ def test_the_catalogue_names_what_its_user_sees(lab: Controller) -> None:
     assert "secret_column" not in other.text
 
 
+def test_the_catalogue_is_sent_compressed_to_who_takes_that(lab: Controller) -> None:
+    plain, small = (
+        lab("GET", "/api/search/completion", headers={"Accept-Encoding": accepted}) for accepted in ("identity", "gzip")
+    )
+    assert small.json() == plain.json()
+    assert "Content-Encoding" not in plain.headers
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert int(small.headers["Content-Length"]) * 3 < int(plain.headers["Content-Length"])
+
+
 def test_the_history_is_each_users_own_and_holds_each_search_once(lab: Controller) -> None:
     carol = lab.user("carol", "user")
     for text in ("index=facts", "index=facts | head 1", "index=facts"):

@@ -4,7 +4,6 @@ Templates extend `base`, which is the whole page, or for htmx's requests its con
 escaped. The policy that goes with a page allows this controller's own files and nothing inline but its stylesheets.
 """
 
-import gzip
 import secrets
 from functools import cache
 from pathlib import Path
@@ -20,11 +19,11 @@ from labdock_controller.dashboard import markdown, words
 from labdock_controller.dashboard.navigation import ENTRIES, entries
 from labdock_controller.dashboard.static import address, style, style_hashes
 from labdock_controller.services import Services
+from labdock_controller.web.compression import compressed
 
 TEMPLATES = Path(__file__).parent / "templates"
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "labdock_theme"
-COMPRESS_FROM = 1_000
 
 
 @cache
@@ -71,8 +70,7 @@ def page(
             **values,
         )
     )
-    answer = HTMLResponse(text, status, headers=headers(nonce))
-    return compressed(connection, answer)
+    return compressed(connection, HTMLResponse(text, status, headers=headers(nonce)))
 
 
 def headers(nonce: str = "") -> dict[str, str]:
@@ -87,17 +85,6 @@ def headers(nonce: str = "") -> dict[str, str]:
         "Cross-Origin-Opener-Policy": "same-origin",
         "Vary": "Cookie, HX-Request, Accept-Encoding",
     }
-
-
-def compressed(connection: HTTPConnection, answer: Response) -> Response:
-    """The same, gzipped where the browser takes it. No page holds a secret, so its length may tell what is in it."""
-    body = bytes(answer.body)
-    if len(body) < COMPRESS_FROM or "gzip" not in connection.headers.get("accept-encoding", ""):
-        return answer
-    answer.body = gzip.compress(body, 4)
-    answer.headers["Content-Encoding"] = "gzip"
-    answer.headers["Content-Length"] = str(len(answer.body))
-    return answer
 
 
 def services_in(connection: HTTPConnection) -> Services:

@@ -3,13 +3,14 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from labdock_controller.searches.history import LONGEST, History
 from labdock_controller.searches.jobs import SearchRequest
 from labdock_controller.searches.rights import caller_of
+from labdock_controller.web.compression import compressed
 from labdock_controller.web.guard import needs
 from labdock_controller.web.state import Here, Me, searches_made
 
@@ -24,13 +25,15 @@ class Typed(BaseModel):
     latest: str = Field(default="", max_length=64)
 
 
-@router.get("/completion")
+@router.get("/completion", response_model=dict[str, Any])
 @needs("search")
-def completion(services: Here, principal: Me, app: Annotated[str, Query(max_length=64)] = "search") -> dict[str, Any]:
+def completion(
+    services: Here, principal: Me, request: Request, app: Annotated[str, Query(max_length=64)] = "search"
+) -> Response:
     """Commands with their help, functions, and the indexes, lookups, models and fields that one sees from an app."""
     from labdock_search.catalogue import catalogue  # noqa: PLC0415 - it loads the language
 
-    return catalogue(services.searches.engine.host, caller_of(principal, app))
+    return compressed(request, JSONResponse(catalogue(services.searches.engine.host, caller_of(principal, app))))
 
 
 @router.get("/history")
