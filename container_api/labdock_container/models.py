@@ -153,7 +153,7 @@ class ModelStore:
 
 
 class PendingVersion:
-    """A version being written: `begin_sync`, `commit` and `settle`, or `discard` and nothing remains."""
+    """A version being written: `write`, `commit` and `settle`, or `discard` and nothing remains."""
 
     def __init__(self, store: ModelStore, name: str) -> None:
         self._store = store
@@ -167,25 +167,44 @@ class PendingVersion:
             parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700)
         self._syncs: list[Future[None]] = []
+        self._manifest: Future[Manifest] | None = None
 
-    def describe(self, manifest: Manifest) -> Manifest:
-        """Write the manifest, without the version that only `commit` knows; gives it as it is read later."""
-        whole = {**manifest, "model": self._name, "created": datetime.now(UTC).isoformat()}
-        (self.folder / MANIFEST).write_text(json.dumps(whole))
-        return whole
-
-    def begin_sync(self) -> None:
-        """Let the disk write what is in the folder while something else is computed."""
+    def write(self, known: Manifest, hashed: Future[str] | None = None) -> None:
+        """Let the disk write what is in the folder while something else is computed: the manifest too, with the data's
+        hash as soon as that is known. It lacks the version, which only `commit` knows.
+        """
         # At the same time, so that the file system does it in one go.
         self._syncs = [threads().submit(sync, path) for path in self.folder.iterdir()]
+        self._manifest = Future()
+        if hashed is None:
+            self._describe(self._manifest, known)
+        else:  # at once where it is known by now: a thread would wait for this one's Python
+            made = self._manifest
+            hashed.add_done_callback(lambda done: self._describe(made, known, done))
 
-    def commit(self) -> int:
-        """Wait until it is written, then publish; gives the version. Raises the `OSError` that the disk reported.
+    def _describe(self, made: Future[Manifest], known: Manifest, hashed: Future[str] | None = None) -> None:
+        try:
+            data = {"data_sha256": hashed.result()} if hashed else {}
+            whole = {**known, **data, "model": self._name, "created": datetime.now(UTC).isoformat()}
+            path = self.folder / MANIFEST
+            path.write_text(json.dumps(whole))
+            self._syncs.append(threads().submit(sync, path))
+            made.set_result(whole)
+        except BaseException as error:  # noqa: BLE001 - `commit` raises it
+            made.set_exception(error)
+
+    def commit(self) -> Manifest:
+        """Wait until it is written, then publish; gives the manifest as it is read later. Raises the `OSError` that the
+        disk reported.
 
         From here on every reader sees it. That also a power cut leaves it there is certain after `settle`.
         """
-        self._wait()
-        return self._store.publish(self.folder, self._name)
+        if self._manifest is None:
+            raise RuntimeError("commit comes after write")
+        whole = self._manifest.result()
+        for done in self._syncs:
+            done.result()
+        return {**whole, "version": self._store.publish(self.folder, self._name)}
 
     def settle(self) -> None:
         """Make the publication durable, and remove old versions. After the answer was sent."""
@@ -193,13 +212,9 @@ class PendingVersion:
             sync(self.folder.parent)
         self._store.prune(self._name)
 
-    def _wait(self) -> None:
-        syncs, self._syncs = self._syncs, []
-        for done in wait(syncs)[0]:
-            done.result()
-
     def discard(self) -> None:
         """Remove what was not committed, and the model's folder if that is all there was."""
+        wait([self._manifest] if self._manifest else [])
         wait(self._syncs)
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):

@@ -76,15 +76,15 @@ def test_a_version_that_was_never_the_newest_is_none(tmp_path):
 
     def write(rows):
         pending = store.begin("m")
-        pending.describe({"rows": rows})
+        pending.write({"rows": rows})
         return pending
 
-    assert write(1).commit() == 1
+    assert write(1).commit()["version"] == 1
     write(2).folder.rename(tmp_path / "m" / "2")
     assert [v["rows"] for v in store.versions("m")] == [store.newest("m")["rows"]] == [1]
     with pytest.raises(NotFound):
         store.version("m", 2)
-    assert write(3).commit() == 2
+    assert write(3).commit()["version"] == 2
     assert [v["rows"] for v in store.versions("m")] == [3, 1]
     assert store.newest("m")["rows"] == 3
 

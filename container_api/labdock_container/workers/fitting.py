@@ -118,11 +118,9 @@ class Fitter:
             persistence = save(module, model, pending.folder, origin["model"])
             seconds = round(time.perf_counter() - begun, 6)
             figures = {"metrics": metrics_of(info), "info": to_json(info), "duration": seconds}
-            data = {"data_sha256": hashed.result()} if hashed else {}
-            manifest = pending.describe({**origin, **data, "persistence": persistence, **figures})
-            pending.begin_sync()  # the disk writes while apply computes
+            pending.write({**origin, "persistence": persistence, **figures}, hashed)
             render(self.run_apply(module, model, frame, param))
-            manifest["version"] = pending.commit()
+            manifest = pending.commit()
         except BaseException:
             pending.discard()
             raise
