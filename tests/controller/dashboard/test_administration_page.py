@@ -18,7 +18,7 @@ def lab() -> Iterator[Controller]:
         yield make()
 
 
-def test_a_user_is_made_signs_in_by_link_and_is_disabled(lab: Controller, visit: Any) -> None:
+def test_a_user_is_made_signs_in_by_link_is_disabled_and_deleted(lab: Controller, visit: Any) -> None:
     page = visit(lab, "/administration/users")
     page.get_by_role("button", name="New user").click()
     dialog = page.get_by_role("dialog", name="New user")
@@ -47,6 +47,15 @@ def test_a_user_is_made_signs_in_by_link_and_is_disabled(lab: Controller, visit:
     expect(row).to_contain_text("disabled")
     theirs.goto(f"{lab.url}/models")
     expect(theirs).to_have_url(re.compile("/sign-in"))
+
+    row.get_by_label("Actions for carol").click()
+    row.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog", name="Delete a user")
+    expect(dialog).to_contain_text("Tokens and sessions end at once.")
+    dialog.get_by_label("Type carol to confirm").fill("carol")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert lab("GET", "/api/users/carol").status_code == 404
 
 
 def test_a_token_is_shown_once_works_and_is_revoked(lab: Controller, visit: Any) -> None:

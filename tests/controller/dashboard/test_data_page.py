@@ -52,6 +52,7 @@ def test_a_file_that_is_dropped_is_searchable_and_its_bad_line_is_named(lab: Con
     expect(page.locator(".events li")).to_have_count(20)
     expect(page.locator(".events li").first).to_contain_text("199")
     page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("dialog", name="Delete this index")).to_contain_text("are gone for good.")
     button = page.get_by_role("button", name="Delete the index")
     expect(button).to_be_disabled()
     page.get_by_label("Type dropped to confirm").fill("dropped")

@@ -39,22 +39,13 @@ document.addEventListener("change", (event) => {
 
 document.addEventListener("click", (event) => {
   const roles = event.target.closest("[data-roles]");
-  const removed = event.target.closest("[data-remove-user]");
-  if (roles) {
-    const form = document.querySelector("[data-roles-form]");
-    const held = JSON.parse(roles.dataset.roles);
-    form.dataset.api = `PATCH /api/users/${encodeURIComponent(roles.dataset.user)}`;
-    form.querySelector("[data-user-name]").textContent = roles.dataset.user;
-    for (const box of form.querySelectorAll("[name=roles]")) box.checked = held.includes(box.value);
-    open("user-roles");
-  } else if (removed) {
-    removed.closest("details")?.removeAttribute("open");
-    const form = document.querySelector("#remove-user form");
-    form.dataset.api = `DELETE /api/users/${encodeURIComponent(removed.dataset.removeUser)}`;
-    form.dataset.typed = removed.dataset.removeUser;
-    form.querySelector("[data-user-name]").textContent = removed.dataset.removeUser;
-    open("remove-user");
-  }
+  if (!roles) return;
+  const form = document.querySelector("[data-roles-form]");
+  const held = JSON.parse(roles.dataset.roles);
+  form.dataset.api = `PATCH /api/users/${encodeURIComponent(roles.dataset.user)}`;
+  form.querySelector("[data-user-name]").textContent = roles.dataset.user;
+  for (const box of form.querySelectorAll("[name=roles]")) box.checked = held.includes(box.value);
+  open("user-roles");
 });
 
 /** The checks of the doctor take seconds: they come when the page stands. */

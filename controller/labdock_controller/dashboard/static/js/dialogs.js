@@ -1,4 +1,5 @@
-// `data-opens="<id>"` opens a dialog, `data-closes` closes the one around it; `data-typed` asks for a name.
+// `data-opens="<id>"` opens a dialog, `data-closes` closes the one around it; `form[data-typed]` asks for a name.
+import { setText } from "./dom.js";
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
@@ -11,7 +12,8 @@ document.addEventListener("click", (event) => {
   else if (event.target instanceof HTMLDialogElement && outside(event)) event.target.close();
 });
 
-/** Open the dialog with this id. `data-set-<field>="value"` of its opener fills fields. */
+/** Open the dialog with this id. `data-set-<field>="value"` of its opener fills fields; `data-typed` says which name its
+ * form asks for, where it does not ask for the same one each time. */
 export function open(id, given = {}) {
   const dialog = document.getElementById(id);
   if (!dialog || dialog.open) return;
@@ -24,7 +26,10 @@ export function open(id, given = {}) {
   }
   const problem = dialog.querySelector("[data-problem]");
   if (problem) problem.hidden = true;
-  dialog.querySelectorAll("form[data-typed]").forEach(judge);
+  for (const form of dialog.querySelectorAll("form[data-typed]")) {
+    if (given.typed !== undefined) name(form, given.typed);
+    judge(form);
+  }
   dialog.showModal();
   const first = dialog.querySelector("[autofocus], .body input:not([type=hidden]):not([type=radio]), .body select, .body textarea");
   first?.focus();
@@ -40,6 +45,11 @@ document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-typed]");
   if (form) judge(form);
 });
+
+function name(form, typed) {
+  form.dataset.typed = form.elements.name.value = typed;
+  setText(form.querySelector("[data-typed-text]"), typed);
+}
 
 function judge(form) {
   const typed = form.querySelector("[data-typed-name]").value;

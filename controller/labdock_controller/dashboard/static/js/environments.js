@@ -1,7 +1,6 @@
-// Environments: what they use, their images by runtime, deleting, and a token for VS Code.
+// Environments: what they use, their images by runtime, and a token for VS Code.
 import { api } from "./api.js";
 import { copy } from "./copy.js";
-import { open } from "./dialogs.js";
 import { setText } from "./dom.js";
 import { on } from "./events.js";
 import { spark } from "./spark.js";
@@ -84,16 +83,9 @@ document.addEventListener("change", (event) => event.target.matches("[data-runti
 offer();
 
 document.addEventListener("click", async (event) => {
-  const remove = event.target.closest("[data-deletes]");
   const address = event.target.closest("[data-copy-url]");
   const token = event.target.closest("[data-token]");
-  if (remove) {
-    remove.closest("details")?.removeAttribute("open");
-    const form = document.querySelector("form[data-delete]");
-    form.dataset.typed = form.elements.name.value = remove.dataset.deletes;
-    setText(form.querySelector("[data-name]"), remove.dataset.deletes);
-    open("delete");
-  } else if (address) {
+  if (address) {
     address.closest("details")?.removeAttribute("open");
     await copy(location.origin + address.dataset.copyUrl).then(() => toast("Copied."), failed);
   } else if (token) {
