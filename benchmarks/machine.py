@@ -1,7 +1,7 @@
 """What memory costs here that nobody used for a moment: every other figure is read with this one.
 
-A host that takes memory back from a guest that is idle makes each server slow that waited for its next request,
-whatever its program does: 8 MB that were just used are touched again in 0.1 ms, and after 0.3 s in 15 ms there.
+Where a virtual machine's page tables are shadowed by its host, each server is slow that waited for its next request,
+whatever its program does: 8 MB that were just used are touched again in 0.1 ms, and after 0.3 s in 15 ms.
 """
 
 import statistics
