@@ -181,7 +181,8 @@ def controllers() -> Iterator[Make]:
                 controller.kill()
         for controller in made:
             for process in controller.processes():
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # it was ending already
+                    process.kill()
         for folder in folders:
             shutil.rmtree(folder)
 
