@@ -27,7 +27,7 @@ export function open(id, given = {}) {
   const problem = dialog.querySelector("[data-problem]");
   if (problem) problem.hidden = true;
   for (const form of dialog.querySelectorAll("form[data-typed]")) {
-    if (given.typed !== undefined) name(form, given.typed);
+    if (given.typed !== undefined) ask(form, given.typed);
     judge(form);
   }
   dialog.showModal();
@@ -46,7 +46,7 @@ document.addEventListener("input", (event) => {
   if (form) judge(form);
 });
 
-function name(form, typed) {
+function ask(form, typed) {
   form.dataset.typed = form.elements.name.value = typed;
   setText(form.querySelector("[data-typed-text]"), typed);
 }
