@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from labdock.errors import InvalidFrame
 
 Restore = Callable[[pa.Table], Any]
+MOST_SPLIT = 100  # columns that pandas may keep apart; it gets slow with more
 
 _NULLABLE: dict[pa.DataType, Any] = {
     pa.int8(): pd.Int8Dtype(),
@@ -64,8 +65,9 @@ def check_columns(names: Sequence[Any]) -> None:
 def to_table(data: Any, columns: Sequence[str] | None = None) -> tuple[pa.Table, Restore]:
     """`data` as an Arrow table, and the function that turns an answer into the caller's kind.
 
-    A pandas frame's index is not sent; `restore` puts it back where the answer has as many rows. `columns` selects
-    (in order). Raises `InvalidFrame` for what is no table, bad column names and columns of mixed objects.
+    A pandas frame's index is not sent; `restore` puts it back where the answer has as many rows, and takes the answer's
+    memory over. `columns` selects (in order). Raises `InvalidFrame` for what is no table, bad column names and columns
+    of mixed objects.
     """
     if isinstance(data, pd.DataFrame):
         return _from_pandas(data, columns)
@@ -125,7 +127,7 @@ def _from_pandas(df: pd.DataFrame, columns: Sequence[str] | None) -> tuple[pa.Ta
     index = df.index
 
     def restore(answer: pa.Table) -> pd.DataFrame:
-        result = to_pandas(answer)
+        result = take_over(answer)
         if len(result) == len(index):
             result.index = index
         return result
@@ -196,6 +198,38 @@ def to_pandas(table: pa.Table, *, split: bool = False) -> pd.DataFrame:
         return whole
     parts = [table.select(names).to_pandas(types_mapper=mapper, split_blocks=split) for mapper, names in groups.items()]
     return pd.concat(parts, axis=1)[table.column_names] if parts else pd.DataFrame(index=range(table.num_rows))
+
+
+def take_over(table: pa.Table) -> pd.DataFrame:
+    """`to_pandas` of a table whose memory nobody else has: numbers stay where they are and can be written to."""
+    check_columns(table.column_names)
+    numbers: dict[str, np.ndarray[Any, Any]] = {}
+    if table.num_columns <= MOST_SPLIT:
+        for name in table.column_names:
+            values = _writable(table.column(name))
+            if values is not None:
+                numbers[name] = values
+    if not numbers:
+        return to_pandas(table)
+    own = pd.DataFrame(numbers, copy=False)
+    rest = [name for name in table.column_names if name not in numbers]
+    return pd.concat([own, to_pandas(table.select(rest))], axis=1)[table.column_names] if rest else own
+
+
+def _writable(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | None":
+    """A column of numbers where it lies; None where pandas needs a copy: of nulls, pieces and read-only memory."""
+    kind = column.type
+    if column.null_count or column.num_chunks != 1 or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return None
+    chunk = column.chunk(0)
+    data = chunk.buffers()[1]
+    whole = data
+    while whole is not None and whole.parent is not None:  # a slice of a buffer never says that it can be written to
+        whole = whole.parent
+    if whole is None or not whole.is_mutable:
+        return None
+    start = data.address - whole.address + chunk.offset * kind.bit_width // 8
+    return np.frombuffer(whole, kind.to_pandas_dtype(), len(chunk), start)
 
 
 def _mapper_for(column: pa.ChunkedArray) -> Callable[[pa.DataType], Any] | None:

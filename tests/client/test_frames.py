@@ -107,8 +107,11 @@ def cells(column: "pd.Series[Any]") -> list[Any]:
 
 
 def through_the_wire(table: pa.Table, compression: str | None = None) -> pa.Table:
+    """In memory of its own that can be written to, as a client receives an answer."""
     content = b"".join(bytes(piece) for piece in encode(table, compression))
-    return decode(pa.py_buffer(content))[0]
+    memory = pa.allocate_buffer(len(content))
+    memoryview(memory).cast("B")[:] = content
+    return decode(memory)[0]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -135,6 +138,29 @@ def test_the_types_of_plain_columns_come_back(kind: str) -> None:
     frame = pd.DataFrame({"c": KINDS[kind][1]([examples.get(kind, 1)] * 3)})
     table, restore = frames.to_table(frame)
     assert restore(through_the_wire(table))["c"].dtype == frame["c"].dtype
+
+
+def test_an_answer_is_the_callers_to_change() -> None:
+    frame = pd.DataFrame({"x": [0.5, 1.5], "n": [1, 2], "few": np.array([3, 4], "uint8"), "who": ["a", "b"]})
+    table, restore = frames.to_table(frame)
+    received = through_the_wire(table)
+    answer = restore(received)
+    for name, value in {"x": 9.5, "n": 2**60, "few": 255, "who": "c"}.items():
+        answer.loc[0, name] = value
+    answer["x"] += 1
+    assert answer.to_dict("list") == {"x": [10.5, 2.5], "n": [2**60, 2], "few": [255, 4], "who": ["c", "b"]}
+    assert frame["x"].tolist() == [0.5, 1.5]
+    # What was received is the answer: no second copy of its numbers was made.
+    assert received.column("n").to_pylist()[0] == 2**60
+
+
+def test_memory_that_is_not_the_callers_is_copied() -> None:
+    table, restore = frames.to_table(pd.DataFrame({"x": [0.5, 1.5]}))
+    read_only = decode(pa.py_buffer(b"".join(bytes(piece) for piece in encode(table))))[0]
+    answer = restore(read_only)
+    answer.loc[0, "x"] = 9.5
+    assert answer["x"].tolist() == [9.5, 1.5]
+    assert read_only.column("x").to_pylist() == [0.5, 1.5]
 
 
 @settings(max_examples=100, deadline=None)

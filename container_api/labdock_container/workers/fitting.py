@@ -27,7 +27,6 @@ from labdock_container.workers.describing import meta_of, origin_of, own_files
 from labdock_container.workers.persistence import load, save
 
 CACHE_SIZE = 32
-_SPLIT_COLUMNS = 100
 Progress = Callable[[str], None]
 
 
@@ -231,7 +230,7 @@ class Fitter:
 
 def _frame(table: pa.Table) -> pd.DataFrame:
     """The table for a module: mapped columns are not copied, unless they are so many that pandas gets slow."""
-    return frames.to_pandas(table, split=table.num_columns <= _SPLIT_COLUMNS)
+    return frames.to_pandas(table, split=table.num_columns <= frames.MOST_SPLIT)
 
 
 def _view(table: pa.Table, features: list[str], target: list[str]) -> tuple[pa.Table, list[str]]:
