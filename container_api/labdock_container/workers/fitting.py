@@ -65,6 +65,11 @@ class Fitter:
         self._start = processes.status_bytes("self", "RssAnon")
 
     @property
+    def unsettled(self) -> bool:
+        """Whether a fit's answer was made and `settle` has not been called since."""
+        return self._unsettled is not None
+
+    @property
     def cached(self) -> list[str]:
         """Models that are warm here, the latest used last."""
         return list(self._cache)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PAGE = resource.getpagesize()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -106,7 +107,8 @@ def limit_memory(growth: int) -> None:
     beyond it fail, which Python, numpy and Arrow turn into a MemoryError at the line that asked for too much.
     """
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    soft = status_bytes("self", "VmData") + growth
+    # `statm` says it sooner than `status`, and every task waits for it; the stack, some 100 kB, is in it too.
+    soft = int(Path("/proc/self/statm").read_bytes().split()[5]) * _PAGE + growth
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -33,6 +33,8 @@ from labdock_container.workers.steps import Steps
 
 # Asks for the traceback of whatever runs, C code included; the pool sends it before it ends a worker.
 DUMP_SIGNAL = signal.SIGQUIT
+# An answer's way to its client, which needs both cores of a small machine: what a fit left to do comes after it.
+_ANSWER_SECONDS = 0.002
 # What of a new version's manifest the controller's record of the model holds.
 _RECORD = (
     *("model", "version", "module", "module_sha256", "features", "target", "params", "metrics", "rows", "duration"),
@@ -114,9 +116,16 @@ class Worker:
 
     def _receive(self) -> tuple[Message, list[int]] | None:
         """The next task; what waits for another frame does so for as long as the frames' files do."""
-        if len(self._maps) and not self._link.pending and not select.select([self._link], [], [], READER_SECONDS)[0]:
+        if self._fitter.unsettled:
+            self._idle(_ANSWER_SECONDS)
+            self._fitter.settle()
+        if len(self._maps) and self._idle(READER_SECONDS):
             self._maps.clear()
         return self._link.receive()
+
+    def _idle(self, seconds: float) -> bool:
+        """Whether no task came for so long."""
+        return not self._link.pending and not select.select([self._link], [], [], seconds)[0]
 
     def _serve(self, message: Message, fds: list[int]) -> None:
         begun = time.perf_counter()
@@ -150,7 +159,6 @@ class Worker:
             if self._frame is not None and reply["released"]:
                 self._maps.keep(self._frame)
             self._frame = None
-            self._fitter.settle()
 
     def _limit(self, message: Message) -> None:
         """Each task may use so much beyond what the warm models hold; those may hold half of it."""
