@@ -91,8 +91,9 @@ class Fitter:
             _fill(answer, result, table)
 
         origin = origin_of(module, options, features, table.schema, table.num_rows)
+        frame = _frame(table)
         hashed = threads().submit(fingerprint, table)  # while the module computes
-        manifest = self.train(module, _frame(table), param, origin, render, hashed)
+        manifest = self.train(module, frame, param, origin, render, hashed)
         answer.version, answer.info, answer.metrics = manifest["version"], manifest["info"], manifest["metrics"]
         answer.manifest = manifest
         return answer
