@@ -219,14 +219,14 @@ def take_over(table: pa.Table) -> pd.DataFrame:
 def _writable(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | None":
     """A column of numbers where it lies; None where pandas needs a copy: of nulls, pieces and read-only memory."""
     kind = column.type
-    if column.null_count or column.num_chunks != 1 or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if not number or column.null_count or column.num_chunks != 1 or not len(column):
         return None
     chunk = column.chunk(0)
-    data = chunk.buffers()[1]
-    whole = data
-    while whole is not None and whole.parent is not None:  # a slice of a buffer never says that it can be written to
+    data = whole = chunk.buffers()[1]
+    while whole.parent is not None:  # a slice of a buffer never says that it can be written to
         whole = whole.parent
-    if whole is None or not whole.is_mutable:
+    if not whole.is_mutable:
         return None
     start = data.address - whole.address + chunk.offset * kind.bit_width // 8
     return np.frombuffer(whole, kind.to_pandas_dtype(), len(chunk), start)

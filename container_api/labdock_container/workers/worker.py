@@ -115,7 +115,8 @@ class Worker:
                     os.close(fd)
 
     def _receive(self) -> tuple[Message, list[int]] | None:
-        """The next task; what waits for another frame does so for as long as the frames' files do."""
+        """The next task. What a fit left to do is done before; what waits for another frame does so for as long as the
+        frames' files do."""
         if self._fitter.unsettled:
             self._idle(_ANSWER_SECONDS)
             self._fitter.settle()
