@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from labdock.errors import InvalidFrame
 
 Restore = Callable[[pa.Table], Any]
-MOST_SPLIT = 100  # columns that pandas may keep apart; it gets slow with more
+_MOST_SPLIT = 100  # columns that pandas keeps apart; it gets slow with more
 
 _NULLABLE: dict[pa.DataType, Any] = {
     pa.int8(): pd.Int8Dtype(),
@@ -187,9 +187,11 @@ def _unfit(column: "pd.Series[Any]", name: str) -> InvalidFrame:
 def to_pandas(table: pa.Table, *, split: bool = False) -> pd.DataFrame:
     """A table as a pandas frame with a plain index, exact for every value (see the module's text).
 
-    `split` keeps each column apart, so that numbers are not copied; they are read-only until pandas copies on write.
+    `split` keeps each column apart, unless they are many, so that numbers are not copied; they are read-only until
+    pandas copies on write.
     """
     check_columns(table.column_names)
+    split = split and table.num_columns <= _MOST_SPLIT
     groups: dict[Any, list[str]] = {}
     for name in table.column_names:
         groups.setdefault(_mapper_for(table.column(name)), []).append(name)
@@ -202,18 +204,15 @@ def to_pandas(table: pa.Table, *, split: bool = False) -> pd.DataFrame:
 
 def take_over(table: pa.Table) -> pd.DataFrame:
     """`to_pandas` of a table whose memory nobody else has: numbers stay where they are and can be written to."""
-    check_columns(table.column_names)
-    numbers: dict[str, np.ndarray[Any, Any]] = {}
-    if table.num_columns <= MOST_SPLIT:
-        for name in table.column_names:
-            values = _writable(table.column(name))
-            if values is not None:
-                numbers[name] = values
+    names = table.column_names
+    check_columns(names)
+    found = {name: _writable(table.column(name)) for name in names} if len(names) <= _MOST_SPLIT else {}
+    numbers = {name: values for name, values in found.items() if values is not None}
     if not numbers:
         return to_pandas(table)
     own = pd.DataFrame(numbers, copy=False)
-    rest = [name for name in table.column_names if name not in numbers]
-    return pd.concat([own, to_pandas(table.select(rest))], axis=1)[table.column_names] if rest else own
+    rest = [name for name in names if name not in numbers]
+    return pd.concat([own, to_pandas(table.select(rest))], axis=1)[names] if rest else own
 
 
 def _writable(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | None":

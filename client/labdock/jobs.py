@@ -98,5 +98,5 @@ def _plain(job: Job, table: Any, info: dict[str, Any]) -> Any:
     if kind == "stage":
         return info
     if kind == "fit":
-        return finish_fit(job.environment, [], [], frames.to_pandas)(table, info)
-    return with_info(frames.to_pandas(table), info)
+        return finish_fit(job.environment, [], [], frames.take_over)(table, info)
+    return with_info(frames.take_over(table), info)

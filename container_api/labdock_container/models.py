@@ -138,11 +138,8 @@ class ModelStore:
         with self.locked():
             folder.mkdir(exist_ok=True)
             number = max(self._numbers(name), default=0) + 1
-            try:
-                pending.rename(folder / str(number))
-            except OSError:  # there is one that never became the newest, see `_numbers`
-                shutil.rmtree(folder / str(number), ignore_errors=True)
-                pending.rename(folder / str(number))
+            shutil.rmtree(folder / str(number), ignore_errors=True)  # see `_numbers`
+            pending.rename(folder / str(number))
             link = folder / f".{NEWEST}-{secrets.token_hex(4)}"
             link.symlink_to(str(number))
             link.replace(folder / NEWEST)

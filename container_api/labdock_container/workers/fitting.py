@@ -236,7 +236,7 @@ class Fitter:
 
 def _frame(table: pa.Table) -> pd.DataFrame:
     """The table for a module: mapped columns are not copied, unless they are so many that pandas gets slow."""
-    return frames.to_pandas(table, split=table.num_columns <= frames.MOST_SPLIT)
+    return frames.to_pandas(table, split=True)
 
 
 def _view(table: pa.Table, features: list[str], target: list[str]) -> tuple[pa.Table, list[str]]:

@@ -149,6 +149,8 @@ class Worker:
         self._flush()
         # Processes that user code left running end with the worker, and so does what it changed for others.
         reply["recycle"] = recycle or processes.has_live_children() or not self._state.intact()
+        if reply["recycle"]:
+            self._fitter.settle()  # this process is killed once it has answered
         reply["cached"] = self._fitter.cached
         # Asked before the answer, so that who sent the frame may write the next one into the same file.
         reply["released"] = reply["type"] == "result" and self._frame is not None and self._frame.released()
