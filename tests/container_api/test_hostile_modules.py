@@ -150,6 +150,14 @@ def test_one_that_leaves_processes_behind(hostile, how, mark, end):
         time.sleep(0.02)
 
 
+def test_one_that_ends_its_worker_leaves_no_more_versions_than_others(hostile):
+    write(hostile, "ends_worker", fit="import subprocess\nsubprocess.Popen(['sleep', '300'])")
+    for number in range(1, 8):
+        assert fit(hostile, "ends_worker").info["version"] == number
+        kept = [p.name for p in (hostile.notebooks / "models" / "ends_worker").iterdir() if p.name.isdecimal()]
+        assert sorted(kept) == [str(n) for n in range(max(1, number - 4), number + 1)]
+
+
 def test_one_that_forks_itself(hostile):
     write(hostile, "forks", fit="import os, time\nfor _ in range(20):\n    if os.fork() == 0: time.sleep(300)")
     assert fit(hostile, "forks").status == 200
