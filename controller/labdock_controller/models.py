@@ -65,7 +65,33 @@ class Models:
         """
         sharing = str(options.get("sharing") or "")
         check_sharing(sharing, principal)
-        self._keep(environment_id, info, options, principal.user_id, sharing)
+        self.keep(environment_id, info, options, principal.user_id, sharing)
+
+    def keep(
+        self, environment_id: str, info: dict[str, Any], options: dict[str, Any], owner_id: str, sharing: str
+    ) -> None:
+        """The same where rights were checked before. Raises `Busy`, `StorageError` or `Conflict`."""
+        name = check_name(str(info.get("model") or info.get("name") or options.get("model") or ""), "model")
+        number, values = integer(info.get("version")), version_values(info, options)
+        try:
+            with self.changing() as session:  # few statements: each fit that is answered waits for them
+                asked = {"environment_id": environment_id, "model_name": name, "number": number}
+                found = session.connection().execute(_known_there(), asked).one_or_none()
+                if found is None:
+                    return
+                model = found.model or _new(session, environment_id, name, owner_id, options)
+                changes: dict[str, Any] = {"sharing": sharing} if sharing else {}
+                if found.known is None and found.current is not None:
+                    changes["current_version"] = None  # whoever trains anew wants the new one
+                if changes:
+                    session.execute(update(ModelRow).where(ModelRow.id == model).values(changes))
+                if found.known is not None:
+                    return
+                values["lineage"] = {"environment": found.environment, **values["lineage"]}
+                values |= {"id": secrets.token_hex(6), "model_id": model, "version": number or (found.last or 0) + 1}
+                session.connection().execute(insert(ModelVersionRow), values)
+        except IntegrityError:
+            raise Conflict(f"The model {name} was recorded twice at once.", remedy="Nothing is lost.") from None
 
     def collect(self, environment_id: str, owner_id: str, manifests: list[dict[str, Any]]) -> int:
         """Record what a controller that was away missed; new models become the environment's owner's."""
@@ -74,7 +100,7 @@ class Models:
         for manifest in manifests:
             key = (str(manifest.get("name") or manifest.get("model")), integer(manifest.get("version")))
             if key not in known:
-                self._keep(environment_id, manifest, {}, owner_id, "")
+                self.keep(environment_id, manifest, {}, owner_id, "")
                 missed += 1
         return missed
 
@@ -211,31 +237,6 @@ class Models:
         )
         with self._store.read() as session:
             return {(name, version) for name, version in session.execute(query)}
-
-    def _keep(
-        self, environment_id: str, info: dict[str, Any], options: dict[str, Any], owner_id: str, sharing: str
-    ) -> None:
-        name = check_name(str(info.get("model") or info.get("name") or options.get("model") or ""), "model")
-        number, values = integer(info.get("version")), version_values(info, options)
-        try:
-            with self.changing() as session:  # few statements: each fit that is answered waits for them
-                asked = {"environment_id": environment_id, "model_name": name, "number": number}
-                found = session.connection().execute(_known_there(), asked).one_or_none()
-                if found is None:
-                    return
-                model = found.model or _new(session, environment_id, name, owner_id, options)
-                changes: dict[str, Any] = {"sharing": sharing} if sharing else {}
-                if found.known is None and found.current is not None:
-                    changes["current_version"] = None  # whoever trains anew wants the new one
-                if changes:
-                    session.execute(update(ModelRow).where(ModelRow.id == model).values(changes))
-                if found.known is not None:
-                    return
-                values["lineage"] = {"environment": found.environment, **values["lineage"]}
-                values |= {"id": secrets.token_hex(6), "model_id": model, "version": number or (found.last or 0) + 1}
-                session.connection().execute(insert(ModelVersionRow), values)
-        except IntegrityError:
-            raise Conflict(f"The model {name} was recorded twice at once.", remedy="Nothing is lost.") from None
 
 
 def check_sharing(sharing: str, principal: Principal) -> None:

@@ -160,6 +160,7 @@ class Server:
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
         await app.state.door.close()
+        await self._services.fits.written()
         await asyncio.to_thread(self._services.close)
         if self._lost is None:
             (self._settings.home / "controller.json").unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from labdock_controller.collector import CollectorService
 from labdock_controller.default_settings import DefaultSetting, DefaultSettings
 from labdock_controller.environments import Environments
 from labdock_controller.events import Events
+from labdock_controller.fit_notes import FitNotes
 from labdock_controller.idle import IdleStop
 from labdock_controller.kernels import Kernels
 from labdock_controller.launcher import Launcher
@@ -75,6 +76,7 @@ class Services:
         self.environments.check_start = self.quotas.check
         self.launcher.variables = self.default_settings.variables
         self.models.changing = lambda: self.events.changing("model")
+        self.fits = FitNotes(self.settings.run_folder / "fits", self.models)
         home, users, environments, launcher = self.settings.home, self.users, self.environments, self.launcher
         reach = Reach(home, users, environments, launcher, self.models, self.onnx, self.remove_model)
         self.searches = Searches(reach)
@@ -90,6 +92,7 @@ class Services:
     def start(self) -> None:
         """The store is migrated and claimed; from here on environments become what their records say."""
         self.environments.load()
+        self.fits.replay()
         self.use_default_settings()
         self.launcher.start()
         self.alerts.start()
@@ -133,6 +136,7 @@ class Services:
 
     def collect_models(self) -> int:
         """Record the models of running environments that were fitted while nobody watched."""
+        self.fits.replay()
         collected = 0
         for environment in self.environments.all().values():
             if environment.status is not Status.RUNNING:

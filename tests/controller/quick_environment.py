@@ -41,13 +41,21 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, {"pid": os.getpid(), "started": STARTED})
 
+    def do_POST(self) -> None:
+        """Whatever is fitted is version 1 of the model that was asked for."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        record = {"model": json.loads(self.headers["Labdock-Options"])["model"], "version": 1}
+        self.answer(200, {}, {"Labdock-Job": "j1", "Labdock-Record": json.dumps(record)})
+
     def do_DELETE(self) -> None:
         self.answer(204, None)
 
-    def answer(self, status: int, value: object) -> None:
+    def answer(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
         body = b"" if value is None else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        for name, content in (headers or {}).items():
+            self.send_header(name, content)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

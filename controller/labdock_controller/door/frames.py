@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from labdock.errors import InvalidOptions, LabdockError
+from labdock.errors import InvalidOptions
 from labdock.wire import JOB_HEADER, KEY_HEADER, OPTIONS_HEADER, RECORD_HEADER, SPOOL_HEADER, SPOOL_SIZE_HEADER
+from labdock_controller.door.fits import Fit, Fits
 from labdock_controller.door.host import Destination, DoorHost
 from labdock_controller.door.relay import relay, until_client_leaves
 from labdock_controller.door.spool import take
 from labdock_controller.door.spooled import KeptFiles, SpooledFrame
 from labdock_controller.door.upload import ClientGone, chunks, content_length, file_parts, small_body, spool_body
-from labdock_controller.door.upstream import Body, Headers, Upstreams, open_answer, read_all, url
+from labdock_controller.door.upstream import Body, Headers, Upstreams, open_answer, url
 
 # What of a client's request reaches an environment. Credentials do not: the environment has its own token.
 FORWARDED = frozenset(
@@ -45,6 +45,8 @@ FORWARDED = frozenset(
 )
 # A body up to here is sent on as it is: a file in the spool costs more than copying it once more.
 SMALL = 2**16
+# However slowly a client reads, its fit's record is begun by then.
+ANSWER_SECONDS = 0.1
 Admit = Callable[[], Coroutine[Any, Any, None]]
 log = logging.getLogger("labdock.door")
 
@@ -68,6 +70,7 @@ class Frames:
     def __init__(self, host: DoorHost, upstreams: Upstreams) -> None:
         self.host = host
         self.upstreams = upstreams
+        self.fits = Fits(host, upstreams)
         self.kept = KeptFiles()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -195,65 +198,31 @@ class Frames:
                 try:
                     if frame:
                         frame.answered(response.status, response.headers)
-                    job = response.headers.get(JOB_HEADER, "") if fit else ""
-                    if job and response.status == 202:
-                        self.spawn(self._record_later(x, job))
-                    known = response.headers.get(RECORD_HEADER, "")
-                    recording = self._record(x, job, known) if job and response.status == 200 else None
-                    await relay(response, x.send, x.destination, recording)
+                    if fit and JOB_HEADER in response.headers:
+                        await self._fitted(x, response)
+                    else:
+                        await relay(response, x.send, x.destination)
                 finally:
                     response.close()  # gives a connection that was read to its end back to the pool
         finally:
             if frame:
                 frame.forget()
 
-    async def _record(self, x: Exchange, job: str, known: str = "") -> None:
-        """Tell the host of a fit: what the answer's header says, else job and manifest of the environment.
-
-        A failure is logged: the reconcile pass collects what is missing.
-        """
-        try:
-            options = sent_options(x.headers)
-            done = json.loads(known) if known else await self._done(x, job, options)
-            await self.host.record(x.destination.id, {**done, "id": job, "status": "done"}, options, x.principal)
-        except Exception:
-            log.exception("record of a fit", extra={"environment": x.destination.id, "job": job})
-
-    async def _done(self, x: Exchange, job: str, options: dict[str, Any]) -> dict[str, Any]:
-        name = str(options.get("model") or "default")
-        done, model = await asyncio.gather(
-            self.small(x.destination, "GET", f"/v1/jobs/{job}".encode()),
-            self.small(x.destination, "GET", f"/v1/models/{quote(name, safe='')}".encode()),
-        )
-        if done.get("model") != name:  # the options travelled in the schema
-            model = await self.small(x.destination, "GET", f"/v1/models/{done.get('model')}".encode())
-        versions = model.get("versions") or []
-        manifest: dict[str, Any] = next((v for v in versions if v.get("version") == done.get("version")), {})
-        return {**manifest, **done}
-
-    async def _record_later(self, x: Exchange, job: str) -> None:
-        """Follow a job that was answered with 202 until it is done, then record it."""
-        try:
-            async with self.upstreams.session(x.destination.api) as session:
-                headers = [("Authorization", f"Bearer {x.destination.token}")]
-                target = url(x.destination.api, f"/v1/jobs/{job}/events".encode())
-                async with session.get(target, headers=headers) as events:
-                    async for _ in events.content.iter_any():
-                        pass  # the stream ends with the job
-            info = await self.small(x.destination, "GET", f"/v1/jobs/{job}".encode())
-        except (aiohttp.ClientError, OSError, LabdockError):
-            log.exception("following a fit", extra={"environment": x.destination.id, "job": job})
+    async def _fitted(self, x: Exchange, response: aiohttp.ClientResponse) -> None:
+        """Pass a fit's answer back. The host knows of the fit before the client has the answer, and records it then."""
+        fit = Fit(response.headers[JOB_HEADER], x.destination, sent_options(x.headers), x.principal)
+        if response.status == 202:
+            self.spawn(self.fits.follow(fit))
+        note = await self.fits.note(fit, response.headers.get(RECORD_HEADER, "")) if response.status == 200 else None
+        if note is None:
+            await relay(response, x.send, x.destination)
             return
-        if info.get("status") == "done":
-            await self._record(x, job)
-
-    async def small(self, destination: Destination, method: str, target: bytes) -> Any:
-        """A small JSON answer of the environment. Raises `LaunchError` or `TransportError`."""
-        headers = [("Authorization", f"Bearer {destination.token}")]
-        async with self.upstreams.session(destination.api) as session:
-            response = await open_answer(session, method, url(destination.api, target), headers, None, destination)
-            async with response:
-                return await read_all(response, destination)
+        record = partial(self.host.record, note)
+        timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, record)
+        try:
+            await relay(response, x.send, x.destination, record)
+        finally:
+            timer.cancel()
 
     async def pass_on(self, scope: Scope, x: Exchange) -> None:
         """Requests without a frame: summary, modules, jobs and their events."""

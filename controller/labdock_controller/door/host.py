@@ -52,9 +52,15 @@ class DoorHost(Protocol):
         """Raise `Forbidden` where these options need a right of their own (a fit that overwrites somebody else's
         model, or shares one). `action` is `stage`, `fit` or `apply`; nothing of the frame was read yet."""
 
-    async def record(self, environment: str, job: dict[str, Any], options: dict[str, Any], principal: Any) -> None:
-        """A fit is done: write its model's record. `job` is the environment's `GET /v1/jobs/{id}`, with what the
-        manifest of the model's version says besides."""
+    def note(self, environment: str, job: dict[str, Any], options: dict[str, Any], principal: Any) -> str:
+        """A fit is done: keep what its model's record needs, so that no kill loses it; gives a name for `record`.
+
+        `job` is the environment's `GET /v1/jobs/{id}`, with what the manifest of the model's version says besides.
+        """
+
+    def record(self, note: str) -> None:
+        """Begin to write the record of what was noted: the answer ends now. Whoever asks for it is answered after
+        that. Doing it again changes nothing."""
 
     def spool_folder(self) -> Path | None:
         """`<run>/spool` of the controller, where callers on this machine leave frames; None to take none."""

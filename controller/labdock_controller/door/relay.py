@@ -1,7 +1,7 @@
 """The way back to the client, and what happens when the client is no longer there."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -15,35 +15,28 @@ async def relay(
     response: aiohttp.ClientResponse,
     send: Send,
     destination: Destination,
-    recording: Coroutine[Any, Any, None] | None = None,
+    ending: Callable[[], None] | None = None,
 ) -> None:
-    """Pass an answer back as it comes. It ends for the client after `recording`, so that a fit that is answered
-    is also listed; a client that has gone changes nothing about that."""
-    record = asyncio.create_task(recording) if recording else None
+    """Pass an answer back as it comes. `ending` is called before the client has the last of it, also where the client
+    has gone or the answer is cut off."""
+    sink = Sink(send)
+    held = b""
     try:
-        sink = Sink(send)
         await sink.start(response.status, back(response.raw_headers))
-        held = b""
-        try:
-            while True:
-                data = await response.content.readany()
-                if not data:
-                    break
-                if held:
-                    await sink.body(held, more=True)
-                held = data
-                if record is None:
-                    await sink.body(held, more=True)
-                    held = b""
-        except aiohttp.ClientError as error:
-            # The answer has begun: all that is left is to cut it off, which the client sees as such.
-            raise broken(destination) from error
-        if record is not None:
-            await record
-        await sink.body(held, more=False)
+        while data := await response.content.readany():
+            if held:
+                await sink.body(held, more=True)
+            held = data
+            if ending is None:
+                await sink.body(held, more=True)
+                held = b""
+    except aiohttp.ClientError as error:
+        # The answer has begun: all that is left is to cut it off, which the client sees as such.
+        raise broken(destination) from error
     finally:
-        if record is not None and not record.done():
-            await asyncio.wait([record])
+        if ending is not None:
+            ending()
+    await sink.body(held, more=False)
 
 
 class Sink:

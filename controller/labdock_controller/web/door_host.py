@@ -38,14 +38,16 @@ class ControllerHost:
                     remedy='Send at least {"algo": …, "model": …}; the rest may lie in the schema ("inside": true).',
                 )
             name, sharing = str(options.get("model") or "default"), str(options.get("sharing") or "")
+            await self._services.fits.written()
             await asyncio.to_thread(self._services.models.check_fit, environment, name, sharing, principal)
         elif action == "apply" and options.get("model"):
             self._services.models.uses.note_in(environment, str(options["model"]))
 
-    async def record(
-        self, environment: str, job: dict[str, Any], options: dict[str, Any], principal: Principal
-    ) -> None:
-        await asyncio.to_thread(self._services.models.record, environment, job, options, principal)
+    def note(self, environment: str, job: dict[str, Any], options: dict[str, Any], principal: Principal) -> str:
+        return self._services.fits.note(environment, job, options, principal)
+
+    def record(self, note: str) -> None:
+        self._services.fits.record(note)
 
     def spool_folder(self) -> Path | None:
         return self._services.settings.run_folder / "spool"

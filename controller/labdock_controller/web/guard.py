@@ -116,6 +116,7 @@ class Guard:
         connection = HTTPConnection(scope)
         if self.max_body is not None:
             receive = Body(receive, self.max_body, self.services.settings)
+            await self.services.fits.written()
         if scope["method"] in SAFE or not self.audited:
             await self._admit(connection)
             await self.app(scope, receive, send)

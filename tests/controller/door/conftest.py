@@ -49,6 +49,8 @@ class Host:
         }
         self.environments: dict[str, tuple[str, Destination | None]] = {}
         self.records: list[tuple[str, dict[str, Any], dict[str, Any], str]] = []
+        self.notes: list[tuple[str, dict[str, Any], dict[str, Any], str]] = []
+        self.noting: Callable[[], None] = lambda: None
         self.record_begins: Callable[[], None] = lambda: None
         self.limit = DoorLimits()
         self.ours: frozenset[str] = frozenset()
@@ -76,9 +78,15 @@ class Host:
         if options.get("sharing") and principal != "alice":
             raise Forbidden(f"{principal} may not share.", remedy="Ask an admin.")
 
-    async def record(self, environment: str, job: dict[str, Any], options: dict[str, Any], principal: str) -> None:
-        await asyncio.to_thread(self.record_begins)
-        self.records.append((environment, job, options, principal))
+    def note(self, environment: str, job: dict[str, Any], options: dict[str, Any], principal: str) -> str:
+        self.noting()
+        self.notes.append((environment, job, options, principal))
+        return str(len(self.notes) - 1)
+
+    def record(self, note: str) -> None:
+        self.record_begins()
+        if self.notes[int(note)] not in self.records:
+            self.records.append(self.notes[int(note)])
 
     def spool_folder(self) -> Path:
         return self.run / "spool"

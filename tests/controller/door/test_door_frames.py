@@ -376,7 +376,7 @@ def test_a_fit_whose_client_left_is_recorded(door: Any, environment: Any, shared
 # -- records -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_fit_is_recorded_before_its_answer_ends(door: Any, environment: Any) -> None:
+def test_a_fits_record_begins_before_its_answer_ends(door: Any, environment: Any) -> None:
     environment.answer = (200, [(b"labdock-job", b"j1")], [b"part one", b"part two"])
     ended: list[bool] = []
     connection: list[socket.socket] = []
@@ -413,8 +413,15 @@ def test_a_record_that_fails_does_not_fail_the_fit(door: Any, environment: Any) 
         raise RuntimeError("the store is locked")
 
     environment.answer = (200, [(b"labdock-job", b"j1")], [b"an answer"])
-    door.host.record_begins = fails
+    door.host.noting = fails
     assert door.ask("POST", FIT, FRAME)[::2] == (200, b"an answer")
+
+
+def test_a_fits_record_does_not_wait_for_a_client_that_reads_nothing(door: Any, environment: Any) -> None:
+    environment.answer = (200, [(b"labdock-job", b"j1")], [bytes(1_000_000)] * 50)
+    with contextlib.closing(raw_request(door, head(FIT, len(FRAME)) + FRAME)):
+        wait_for(lambda: door.host.records)
+        assert door.door.frames._background, "the answer's end has not passed yet"
 
 
 def test_an_accepted_fit_is_recorded_when_it_is_done(door: Any, environment: Any) -> None:
