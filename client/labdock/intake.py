@@ -8,10 +8,14 @@ controller); this module knows their protocol class by its shape only, since a c
 
 import asyncio
 import functools
+import socket
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 EXTENSION = "labdock.intake"
+# So much of an answer over a Unix socket waits in the kernel, where that allows it: server and client take turns less
+# often (0.5 of 13 ms of a fit of 100,000 x 8). The other way it costs more than it gains.
+_ANSWER_BUFFER = 1 << 20
 _BUFFER = memoryview(bytearray(1 << 20))  # filled and emptied within one callback of the loop
 
 
@@ -134,6 +138,9 @@ class IntakeProtocol(asyncio.BufferedProtocol):
         self._http = self.http(**arguments)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family == socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ANSWER_BUFFER)
         self._http.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
