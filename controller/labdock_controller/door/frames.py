@@ -23,6 +23,7 @@ from labdock.errors import InvalidOptions
 from labdock.wire import JOB_HEADER, KEY_HEADER, OPTIONS_HEADER, RECORD_HEADER, SPOOL_HEADER, SPOOL_SIZE_HEADER
 from labdock_controller.door.fits import Fit, Fits
 from labdock_controller.door.host import Destination, DoorHost
+from labdock_controller.door.pump import OUTLET, Outlet
 from labdock_controller.door.relay import relay, until_client_leaves
 from labdock_controller.door.spool import take
 from labdock_controller.door.spooled import KeptFiles, SpooledFrame
@@ -62,6 +63,7 @@ class Exchange:
     headers: Headers
     receive: Receive
     send: Send
+    outlet: Outlet | None = None  # where the server has one
 
 
 class Frames:
@@ -83,7 +85,8 @@ class Frames:
         headers.append(("Authorization", f"Bearer {destination.token}"))
         query = scope.get("query_string") or b""
         target = target + b"?" + query if query else target
-        return Exchange(principal, destination, scope["method"], target, headers, receive, send)
+        outlet = scope.get("extensions", {}).get(OUTLET)
+        return Exchange(principal, destination, scope["method"], target, headers, receive, send, outlet)
 
     async def frame(self, scope: Scope, x: Exchange, action: str) -> None:
         """Pass a frame on and the answer back."""
@@ -201,7 +204,7 @@ class Frames:
                     if fit and JOB_HEADER in response.headers:
                         await self._fitted(x, response)
                     else:
-                        await relay(response, x.send, x.destination)
+                        await relay(response, x.send, x.destination, x.outlet)
                 finally:
                     response.close()  # gives a connection that was read to its end back to the pool
         finally:
@@ -215,12 +218,12 @@ class Frames:
             self.spawn(self.fits.follow(fit))
         note = await self.fits.note(fit, response.headers.get(RECORD_HEADER, "")) if response.status == 200 else None
         if note is None:
-            await relay(response, x.send, x.destination)
+            await relay(response, x.send, x.destination, x.outlet)
             return
         record = partial(self.host.record, note)
         timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, record)
         try:
-            await relay(response, x.send, x.destination, record)
+            await relay(response, x.send, x.destination, x.outlet, record)
         finally:
             timer.cancel()
 

@@ -8,6 +8,7 @@ import aiohttp
 from starlette.types import Receive, Send
 
 from labdock_controller.door.host import Destination
+from labdock_controller.door.pump import WORTH_PUMPING, Outlet, Pump
 from labdock_controller.door.upstream import Body, back, broken
 
 
@@ -15,28 +16,43 @@ async def relay(
     response: aiohttp.ClientResponse,
     send: Send,
     destination: Destination,
+    outlet: Outlet | None = None,
     ending: Callable[[], None] | None = None,
 ) -> None:
-    """Pass an answer back as it comes. `ending` is called before the client has the last of it, also where the client
-    has gone or the answer is cut off."""
+    """Pass an answer back as it comes, a long one by the short way where there is an `outlet`.
+
+    `ending` is called before the client has the last of it, also where the client has gone or the answer is cut off.
+    """
     sink = Sink(send)
     held = b""
     try:
         await sink.start(response.status, back(response.raw_headers))
-        while data := await response.content.readany():
+        pump = await pumping(response, outlet) if outlet is not None else None
+        if pump is not None:
+            held = await pump.run()
+            sink.gone = pump.gone
+        while pump is None and (data := await response.content.readany()):
             if held:
                 await sink.body(held, more=True)
             held = data
             if ending is None:
                 await sink.body(held, more=True)
                 held = b""
-    except aiohttp.ClientError as error:
+    except (aiohttp.ClientError, ConnectionError) as error:
         # The answer has begun: all that is left is to cut it off, which the client sees as such.
         raise broken(destination) from error
     finally:
         if ending is not None:
             ending()
     await sink.body(held, more=False)
+
+
+async def pumping(response: aiohttp.ClientResponse, outlet: Outlet) -> Pump | None:
+    """The short way of an answer, once its headers are sent; None where it is short or cannot take it."""
+    if (response.content_length or 0) < WORTH_PUMPING:
+        return None
+    await asyncio.sleep(0)  # the event loop sends the headers
+    return Pump.between(response, outlet)
 
 
 class Sink:

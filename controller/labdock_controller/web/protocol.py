@@ -1,11 +1,15 @@
-"""Uvicorn's protocol with patience that ends: a connection must send its request's head in time."""
+"""Uvicorn's protocol with patience that ends (a connection must send its request's head in time) and short ways for
+frames and long answers."""
 
 import asyncio
+import functools
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from labdock.intake import Diverting, IntakeProtocol
+from labdock_controller.door.pump import OUTLET, duplicate
 
 HEAD_SECONDS = 30.0
 
@@ -44,7 +48,27 @@ class PatientProtocol(Diverting, HttpToolsProtocol):
             self.transport.close()
 
 
+class OutletProtocol(PatientProtocol):
+    """Gives each request an outlet (`labdock_controller.door.pump`)."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"][OUTLET] = functools.partial(self._outlet, self.scope)
+
+    def _outlet(self, scope: Any, count: int) -> socket.socket | None:
+        """The caller closes the socket, and sends exactly `count` bytes on it before anything else of the answer."""
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not scope or cycle.disconnected or not cycle.response_started:
+            return None
+        if cycle.chunked_encoding or cycle.expected_content_length <= count or scope["method"] == "HEAD":
+            return None
+        if self.transport.get_extra_info("sslcontext") or self.transport.get_write_buffer_size():
+            return None
+        cycle.expected_content_length -= count
+        return duplicate(self.transport)
+
+
 class ControllerProtocol(IntakeProtocol):
     """What the controller's listeners speak: patience that ends, and the frames' short way into the spool."""
 
-    http = PatientProtocol
+    http = OutletProtocol
