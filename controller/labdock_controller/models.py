@@ -74,7 +74,7 @@ class Models:
         name = check_name(str(info.get("model") or info.get("name") or options.get("model") or ""), "model")
         number, values = integer(info.get("version")), version_values(info, options)
         try:
-            with self.changing() as session:  # few statements: each fit that is answered waits for them
+            with self.changing() as session:  # few statements: who asks after a fit waits for them
                 asked = {"environment_id": environment_id, "model_name": name, "number": number}
                 found = session.connection().execute(_known_there(), asked).one_or_none()
                 if found is None:

@@ -17,51 +17,58 @@ if TYPE_CHECKING:
 # server puts it among a request's extensions.
 Outlet = Callable[[int], socket.socket | None]
 OUTLET = "labdock.outlet"
-WORTH_PUMPING = 1 << 20  # bytes: the environment's connection is of no use afterwards, and a new one takes its time
+WORTH_PUMPING = 1 << 20  # bytes
 _PIECE = 1 << 18
 
 
 class Pump:
     """Moves an answer's body but for its last byte. `run` it once."""
 
-    def __init__(self, source: socket.socket, target: socket.socket, begun: bytes, left: int) -> None:
+    def __init__(self, response: "aiohttp.ClientResponse", transport: Any, target: socket.socket, length: int) -> None:
         self.gone = False  # whether the client is
-        self._source = source
+        self._response = response
+        self._transport = transport
+        self._source = duplicate(transport)
         self._target = target
-        self._left = left  # bytes that the environment has yet to send
+        self._left = length - response.content.total_bytes  # that the environment has yet to send
         self._buffer = memoryview(bytearray(_PIECE))
-        self._unsent = memoryview(begun)
+        self._unsent = memoryview(response.content.read_nowait())
+        transport.pause_reading()  # again: to take what was held may let it go on
         self._last = b""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
-    def between(cls, response: "aiohttp.ClientResponse", outlet: Outlet | None) -> Self | None:
-        """For an answer whose headers were passed on; None for one that takes the usual way."""
-        length = response.content_length or 0
-        if outlet is None or length < WORTH_PUMPING or response.connection is None:
+    async def of(cls, response: "aiohttp.ClientResponse", outlet: Outlet | None) -> Self | None:
+        """For an answer whose headers were given to the server; None for one that takes the usual way."""
+        length, connection = response.content_length or 0, response.connection
+        transport: Any = connection.transport if connection is not None else None
+        if outlet is None or transport is None or length - response.content.total_bytes < WORTH_PUMPING:
             return None
-        transport: Any = response.connection.transport
-        left = length - response.content.total_bytes
-        if transport is None or transport.get_extra_info("sslcontext") or left < WORTH_PUMPING:
+        if transport.get_extra_info("sslcontext"):
             return None
+        transport.pause_reading()
+        await asyncio.sleep(0)  # the event loop sends the headers
         target = outlet(length - 1)
         if target is None:
+            transport.resume_reading()
             return None
-        begun = response.content.read_nowait()
-        transport.pause_reading()  # after that: to take what was held may let it go on
-        return cls(duplicate(transport), target, begun, left)
+        return cls(response, transport, target, length)
 
     async def run(self) -> bytes:
         """Gives the last byte. Raises `ConnectionError` where the environment ends the connection before that."""
         try:
             self._flush()
             await self._ended
+            good = not self._left and self._silent()
         finally:
             self._loop.remove_reader(self._source)
             self._loop.remove_writer(self._target)
             self._source.close()
             self._target.close()
+        if good:  # the environment's connection is there for the next request
+            self._transport.resume_reading()
+            self._response.content.feed_eof()
         return self._last
 
     def _readable(self) -> None:
@@ -81,6 +88,16 @@ class Pump:
             self._last = bytes(self._buffer[count : count + 1])
         self._unsent = self._buffer[:count]
         self._flush()
+
+    def _silent(self) -> bool:
+        """Whether the environment said nothing beyond its answer, and has not hung up."""
+        try:
+            self._source.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            pass
+        return False
 
     def _flush(self) -> None:
         """Send what was read; the environment is read on once all of it has gone."""

@@ -8,7 +8,7 @@ import aiohttp
 from starlette.types import Receive, Send
 
 from labdock_controller.door.host import Destination
-from labdock_controller.door.pump import WORTH_PUMPING, Outlet, Pump
+from labdock_controller.door.pump import Outlet, Pump
 from labdock_controller.door.upstream import Body, back, broken
 
 
@@ -27,7 +27,7 @@ async def relay(
     held = b""
     try:
         await sink.start(response.status, back(response.raw_headers))
-        pump = await pumping(response, outlet) if outlet is not None else None
+        pump = await Pump.of(response, outlet)
         if pump is not None:
             held = await pump.run()
             sink.gone = pump.gone
@@ -45,14 +45,6 @@ async def relay(
         if ending is not None:
             ending()
     await sink.body(held, more=False)
-
-
-async def pumping(response: aiohttp.ClientResponse, outlet: Outlet) -> Pump | None:
-    """The short way of an answer, once its headers are sent; None where it is short or cannot take it."""
-    if (response.content_length or 0) < WORTH_PUMPING:
-        return None
-    await asyncio.sleep(0)  # the event loop sends the headers
-    return Pump.between(response, outlet)
 
 
 class Sink:

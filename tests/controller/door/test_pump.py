@@ -1,9 +1,11 @@
 """Long answers take the short way from socket to socket: byte for byte, and with the same ends as on the usual way."""
 
 import contextlib
+import dataclasses
 import http.client
 import random
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,15 @@ ANSWER = random.Random(1).randbytes(9_000_000)
 def pumped(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each long answer, whether it took the short way."""
     taken: list[bool] = []
-    between = Pump.between
+    real = Pump.of
 
-    def watched(*arguments: Any) -> Pump | None:
-        pump = between(*arguments)
-        taken.append(pump is not None)
+    async def watched(response: Any, outlet: Any) -> Pump | None:
+        pump = await real(response, outlet)
+        if response.content_length >= WORTH_PUMPING:
+            taken.append(pump is not None)
         return pump
 
-    monkeypatch.setattr(Pump, "between", watched)
+    monkeypatch.setattr(Pump, "of", watched)
     return taken
 
 
@@ -91,6 +94,44 @@ def test_the_clients_connection_stays_good(door: Any, environment: Any, pumped: 
     assert pumped[-1]
 
 
+def test_the_environments_connection_is_used_again(door: Any, environment: Any, pumped: list[bool]) -> None:
+    seen = []
+    for answer in (ANSWER, b"short", ANSWER):
+        environment.answer = (200, [], [answer])
+        assert door.ask("POST", APPLY, b"a frame")[2] == answer
+        (lease,) = door.door.upstreams._leases.values()
+        wait_for(lambda lease=lease: sum(map(len, lease.session.connector._conns.values())) == 1)
+        seen += [protocol for idle in lease.session.connector._conns.values() for protocol, _ in idle]
+    assert len(set(seen)) == 1
+    assert pumped == [True, True]
+
+
+def test_more_than_was_announced_is_nobodys_answer(door: Any, environment: Any, pumped: list[bool]) -> None:
+    path = environment.run / "liar.sock"
+    _, known = door.host.environments["__dev__"]
+    door.host.environments["__dev__"] = ("alice", dataclasses.replace(known, api=f"unix:{path}"))
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(ANSWER)}\r\n\r\n".encode()
+    more = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nmore!"
+
+    def lies(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(head + ANSWER + more)
+                connection.recv(65536)
+
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=lies, args=(listener,))
+        thread.start()
+        for _ in range(2):
+            assert door.ask("POST", APPLY, b"a frame")[2] == ANSWER
+        thread.join(20)
+    assert pumped == [True, True]
+
+
 def test_one_that_is_cut_off_is_cut_off_for_the_client(door: Any, environment: Any, pumped: list[bool]) -> None:
     async def ends_early(scope: Any, receive: Any, send: Any) -> None:
         length = [(b"content-length", str(len(ANSWER)).encode())]
@@ -122,4 +163,4 @@ def test_a_client_that_leaves_leaves_nothing(door: Any, environment: Any, pumped
 def test_without_an_outlet_it_takes_the_usual_way(door: Any, environment: Any, pumped: list[bool]) -> None:
     environment.answer = (200, [], [ANSWER])
     assert door.ask("POST", APPLY, b"a frame")[2] == ANSWER
-    assert pumped == []
+    assert pumped == [False]
