@@ -14,6 +14,7 @@ from labdock_controller.access.rights import Principal, Resource
 from labdock_controller.store.tables import EnvironmentRow, ModelRow, ModelVersionRow, UserRow
 
 EVERYBODY = "*"
+JUST_NOW = 2.0  # seconds; a fit's answer and record take milliseconds
 ROLE_COLUMNS = (ModelRow.readers, ModelRow.writers)
 
 
@@ -156,7 +157,7 @@ def _version(v: ModelVersionRow, *, has_card: bool) -> Version:
 def version_values(info: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """The columns of a fitted version: `info` is the environment's answer or manifest, `options` what was asked."""
     return {
-        "created": _time(info.get("created")),
+        "created": created_at(info) or time.time(),
         "features": list(info.get("features") or options.get("features") or []),
         "target": list(info.get("target") or options.get("target") or []),
         "params": dict(info.get("params") or options.get("params") or {}),
@@ -185,12 +186,19 @@ def integer(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _time(value: Any) -> float:
-    """Epoch seconds of a manifest's ISO time or of a number; now where it says nothing that can be read."""
+def made_just_now(info: dict[str, Any]) -> bool:
+    """Whether it may be the version of a fit that is being answered or recorded."""
+    made = created_at(info)
+    return made is not None and 0 <= time.time() - made < JUST_NOW
+
+
+def created_at(info: dict[str, Any]) -> float | None:
+    """Epoch seconds of a manifest's ISO time or of a number; None where it says nothing that can be read."""
+    value = info.get("created")
     try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value)
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return time.time()
+        return None
 
 
 def _float(value: Any) -> float | None:

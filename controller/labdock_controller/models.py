@@ -24,6 +24,7 @@ from labdock_controller.model_rows import (
     Model,
     Version,
     integer,
+    made_just_now,
     page,
     roles_in,
     roles_text,
@@ -94,12 +95,15 @@ class Models:
             raise Conflict(f"The model {name} was recorded twice at once.", remedy="Nothing is lost.") from None
 
     def collect(self, environment_id: str, owner_id: str, manifests: list[dict[str, Any]]) -> int:
-        """Record what a controller that was away missed; new models become the environment's owner's."""
+        """Record what a controller that was away missed; new models become the environment's owner's.
+
+        What was made just now is left to the next time: whoever fitted it may be about to be recorded.
+        """
         known = self._versions(environment_id)
         missed = 0
         for manifest in manifests:
             key = (str(manifest.get("name") or manifest.get("model")), integer(manifest.get("version")))
-            if key not in known:
+            if key not in known and not made_just_now(manifest):
                 self.keep(environment_id, manifest, {}, owner_id, "")
                 missed += 1
         return missed

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from labdock_controller.access.rights import Principal, capabilities_of
 from labdock_controller.environment_rows import Request
 from labdock_controller.environments import Environments
 from labdock_controller.events import Events
+from labdock_controller.model_rows import JUST_NOW
 from labdock_controller.models import Models
 from labdock_controller.store import Store
 from labdock_controller.store.tables import ModelVersionRow, UserRow
@@ -90,6 +92,17 @@ def test_what_was_missed_is_collected_for_the_environments_owner(models: Models,
     assert models.collect(place, ANN.user_id, missed) == 2
     assert models.get("m", BOB).owner == "b", "a known model keeps its owner"
     assert models.get("new", ANN).owner == "a"
+
+
+def test_what_was_made_just_now_is_left_to_who_made_it(models: Models, place: str) -> None:
+    def made(seconds: float) -> dict[str, Any]:
+        return {**INFO, "name": "m", "created": datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()}
+
+    assert models.collect(place, ANN.user_id, [made(0)]) == 0
+    models.record(place, made(0), {}, BOB)
+    assert models.get("m", BOB).owner == "b"
+    assert models.collect(place, ANN.user_id, [{**made(JUST_NOW + 1), "name": "old", "model": "old"}]) == 1
+    assert models.collect(place, ANN.user_id, [{**made(-3600), "name": "odd", "model": "odd"}]) == 1, "a clock ahead"
 
 
 def test_another_users_model_is_not_overwritten_or_seen(models: Models, place: str) -> None:

@@ -102,7 +102,7 @@ class Pump:
     def _flush(self) -> None:
         """Send what was read; the environment is read on once all of it has gone."""
         try:
-            self._unsent = self._unsent[self._target.send(self._unsent) :] if self._unsent else self._unsent
+            self._unsent = self._unsent[self._target.send(self._unsent) :]
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:

@@ -31,13 +31,8 @@ async def relay(
         if pump is not None:
             held = await pump.run()
             sink.gone = pump.gone
-        while pump is None and (data := await response.content.readany()):
-            if held:
-                await sink.body(held, more=True)
-            held = data
-            if ending is None:
-                await sink.body(held, more=True)
-                held = b""
+        else:
+            held = await pass_pieces(response, sink, hold=ending is not None)
     except (aiohttp.ClientError, ConnectionError) as error:
         # The answer has begun: all that is left is to cut it off, which the client sees as such.
         raise broken(destination) from error
@@ -45,6 +40,19 @@ async def relay(
         if ending is not None:
             ending()
     await sink.body(held, more=False)
+
+
+async def pass_pieces(response: aiohttp.ClientResponse, sink: "Sink", *, hold: bool) -> bytes:
+    """The usual way: each piece as it comes. Gives the last one unsent if told to `hold` it, else nothing."""
+    held = b""
+    while data := await response.content.readany():
+        if held:
+            await sink.body(held, more=True)
+        held = data
+        if not hold:
+            await sink.body(held, more=True)
+            held = b""
+    return held
 
 
 class Sink:
