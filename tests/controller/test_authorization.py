@@ -50,7 +50,7 @@ SOCKETS = """
 | | who |
 | --- | --- |
 | `<run>/controller.sock` | 0600 in a folder that is 0700: the controller's own user, and then a token as over TCP |
-| `<run>/spool/` | the controller's own user |
+| `<run>/spool/`, `<run>/fits/` | the controller's own user |
 | `<run>/<environment id>/api.sock`, `jupyter.sock` | in the controller's 0700 folder: the controller, and who runs in that environment; then the environment's token |
 | `<run>/<environment id>/token` | 0600: the environment's user, and root |
 | the engine's socket | the controller; in no environment |

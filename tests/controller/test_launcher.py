@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 
 def left_in(run: Path) -> list[str]:
     """What is in a run folder besides the controller's own."""
-    return sorted({p.name for p in run.iterdir()} - {"controller.sock", "spool"})
+    return sorted({p.name for p in run.iterdir()} - {"controller.sock", "spool", "fits"})
 
 
 def test_a_life(controller: Any) -> None:
