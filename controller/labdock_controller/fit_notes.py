@@ -17,6 +17,7 @@ import structlog
 from labdock.errors import Busy, Conflict, StorageError
 from labdock.home import make_private
 from labdock_controller.access.rights import Principal
+from labdock_controller.model_rows import asked_sharing
 from labdock_controller.models import Models, check_sharing
 
 log = structlog.get_logger("labdock.fits")
@@ -32,7 +33,6 @@ class Note:
     info: dict[str, Any]
     options: dict[str, Any]
     owner_id: str
-    sharing: str
 
 
 class FitNotes:
@@ -49,9 +49,8 @@ class FitNotes:
 
         Raises `Forbidden` where this user may not share so.
         """
-        sharing = str(options.get("sharing") or "")
-        check_sharing(sharing, principal)
-        note, name = Note(environment_id, info, options, principal.user_id, sharing), secrets.token_hex(8) + ".json"
+        check_sharing(asked_sharing(options), principal)
+        note, name = Note(environment_id, info, options, principal.user_id), secrets.token_hex(8) + ".json"
         self._ours[name] = note
         try:
             (self._folder / name).write_text(json.dumps(asdict(note)))
@@ -89,7 +88,7 @@ class FitNotes:
     def _keep(self, name: str, note: Note) -> None:
         """Record, and drop the note unless another try may do better."""
         try:
-            self._models.keep(note.environment_id, note.info, note.options, note.owner_id, note.sharing)
+            self._models.keep(note.environment_id, note.info, note.options, note.owner_id)
         except (Busy, Conflict, StorageError) as error:
             log.warning("record of a fit postponed", note=name, reason=error.message)
             return

@@ -156,8 +156,9 @@ def _version(v: ModelVersionRow, *, has_card: bool) -> Version:
 
 def version_values(info: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """The columns of a fitted version: `info` is the environment's answer or manifest, `options` what was asked."""
+    made = created_at(info)
     return {
-        "created": created_at(info) or time.time(),
+        "created": time.time() if made is None else made,
         "features": list(info.get("features") or options.get("features") or []),
         "target": list(info.get("target") or options.get("target") or []),
         "params": dict(info.get("params") or options.get("params") or {}),
@@ -180,6 +181,11 @@ def lineage_of(info: dict[str, Any], module: str) -> dict[str, Any]:
         "job": info.get("job") or info.get("id"),
     }
     return {key: value for key, value in given.items() if value}
+
+
+def asked_sharing(options: dict[str, Any]) -> str:
+    """How a fit's model is to be shared; "" where nothing was asked."""
+    return str(options.get("sharing") or "")
 
 
 def integer(value: Any) -> int:

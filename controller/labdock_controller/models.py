@@ -23,6 +23,7 @@ from labdock_controller.access.rights import ROLES, Principal, Resource, allowed
 from labdock_controller.model_rows import (
     Model,
     Version,
+    asked_sharing,
     integer,
     made_just_now,
     page,
@@ -64,16 +65,13 @@ class Models:
 
         Doing it again for the same version changes nothing.
         """
-        sharing = str(options.get("sharing") or "")
-        check_sharing(sharing, principal)
-        self.keep(environment_id, info, options, principal.user_id, sharing)
+        check_sharing(asked_sharing(options), principal)
+        self.keep(environment_id, info, options, principal.user_id)
 
-    def keep(
-        self, environment_id: str, info: dict[str, Any], options: dict[str, Any], owner_id: str, sharing: str
-    ) -> None:
+    def keep(self, environment_id: str, info: dict[str, Any], options: dict[str, Any], owner_id: str) -> None:
         """The same where rights were checked before. Raises `Busy`, `StorageError` or `Conflict`."""
         name = check_name(str(info.get("model") or info.get("name") or options.get("model") or ""), "model")
-        number, values = integer(info.get("version")), version_values(info, options)
+        number, values, sharing = integer(info.get("version")), version_values(info, options), asked_sharing(options)
         try:
             with self.changing() as session:  # few statements: who asks after a fit waits for them
                 asked = {"environment_id": environment_id, "model_name": name, "number": number}
@@ -104,7 +102,7 @@ class Models:
         for manifest in manifests:
             key = (str(manifest.get("name") or manifest.get("model")), integer(manifest.get("version")))
             if key not in known and not made_just_now(manifest):
-                self.keep(environment_id, manifest, {}, owner_id, "")
+                self.keep(environment_id, manifest, {}, owner_id)
                 missed += 1
         return missed
 

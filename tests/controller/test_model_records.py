@@ -16,6 +16,7 @@ from labdock_controller.access.rights import Principal, capabilities_of
 from labdock_controller.environment_rows import Request
 from labdock_controller.environments import Environments
 from labdock_controller.events import Events
+from labdock_controller.fit_notes import FitNotes
 from labdock_controller.model_rows import JUST_NOW
 from labdock_controller.models import Models
 from labdock_controller.store import Store
@@ -232,3 +233,41 @@ def test_uses_are_seen_at_once_and_written_later(store: Store, models: Models, p
         models.uses.note_in(*elsewhere)
     models.uses.tidy()
     assert Models(store).get("idle", ANN).last_used is None
+
+
+# -- notes of fits that are not recorded yet ---------------------------------------------------------------------------
+
+
+def test_another_controller_records_what_was_noted(models: Models, place: str, tmp_path: Path) -> None:
+    FitNotes(tmp_path / "fits", models).note(place, {"model": "m", "version": 3}, {"sharing": "app"}, POWER)
+    FitNotes(tmp_path / "fits", models).replay()
+    (model,) = models.visible(POWER)
+    assert (model.name, model.owner, model.sharing, model.current.version) == ("m", "p", "app", 3)
+    assert list((tmp_path / "fits").iterdir()) == []
+
+
+def test_a_note_stays_until_the_store_takes_it(store: Store, models: Models, place: str, tmp_path: Path) -> None:
+    FitNotes(tmp_path / "fits", models).note(place, {"model": "m", "version": 1}, {}, POWER)
+    epoch, store.epoch = store.epoch, -1  # another controller took over
+    FitNotes(tmp_path / "fits", models).replay()
+    assert models.visible(POWER) == []
+    store.epoch = epoch
+    FitNotes(tmp_path / "fits", models).replay()
+    assert [(model.name, model.owner) for model in models.visible(POWER)] == [("m", "p")]
+
+
+def test_what_cannot_be_recorded_is_in_nobodys_way(models: Models, place: str, tmp_path: Path) -> None:
+    notes = FitNotes(tmp_path / "fits", models)
+    notes.note("0" * 12, {"model": "gone", "version": 1}, {}, POWER)
+    notes.note(place, {"model": "../no name", "version": 1}, {}, POWER)
+    notes.note(place, {"model": "m", "version": 1}, {}, POWER)
+    (tmp_path / "fits" / "0.json").write_text('{"environment_id": "')
+    FitNotes(tmp_path / "fits", models).replay()
+    assert [model.name for model in models.visible(POWER)] == ["m"]
+    assert list((tmp_path / "fits").iterdir()) == []
+
+
+def test_what_may_not_be_shared_is_not_noted(models: Models, place: str, tmp_path: Path) -> None:
+    with pytest.raises(Forbidden):
+        FitNotes(tmp_path / "fits", models).note(place, {"model": "m"}, {"sharing": "app"}, ANN)
+    assert list((tmp_path / "fits").iterdir()) == []

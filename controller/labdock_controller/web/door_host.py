@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from labdock.errors import InvalidOptions
 from labdock_controller.access.rights import Principal
 from labdock_controller.door.host import Destination, DoorLimits
+from labdock_controller.model_rows import asked_sharing
 from labdock_controller.services import Services
 from labdock_controller.web.guard import origins, require, session_cookie
 
@@ -37,7 +38,7 @@ class ControllerHost:
                     "The fit has no Labdock-Options header.",
                     remedy='Send at least {"algo": …, "model": …}; the rest may lie in the schema ("inside": true).',
                 )
-            name, sharing = str(options.get("model") or "default"), str(options.get("sharing") or "")
+            name, sharing = str(options.get("model") or "default"), asked_sharing(options)
             await self._services.fits.written()
             await asyncio.to_thread(self._services.models.check_fit, environment, name, sharing, principal)
         elif action == "apply" and options.get("model"):

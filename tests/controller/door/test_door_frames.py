@@ -34,10 +34,6 @@ def spooled(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "spool").iterdir())
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def raw_request(door: Any, text: bytes, *, tcp: bool = False) -> socket.socket:
     """A connection on which `text` was sent."""
     if tcp:
@@ -267,7 +263,7 @@ def test_a_client_that_trickles_is_a_408(door: Any, environment: Any, shared: bo
 def test_two_hundred_that_trickle_stop_nobody(door: Any, environment: Any) -> None:
     """Every one of them is told 408; meanwhile others are answered, and nothing of the 200 is left."""
     door.host.limit = DoorLimits(body_seconds=3.0, body_rate=10**9)
-    before = descriptors()
+    before = door.descriptors()
     slow = [raw_request(door, head(APPLY, 1_000_000) + b"x") for _ in range(200)]
     served = 0
     until = time.monotonic() + 2
@@ -278,7 +274,7 @@ def test_two_hundred_that_trickle_stop_nobody(door: Any, environment: Any) -> No
     assert served > 20
     assert {answer_of(connection).split(b"\r\n")[0] for connection in slow} == {b"HTTP/1.1 408 Request Timeout"}
     wait_for(lambda: spooled(environment.run) == [])
-    wait_for(lambda: descriptors() <= before + 4)
+    wait_for(lambda: door.descriptors() <= before + 4)
 
 
 def test_a_slow_body_that_is_fast_enough_passes(door: Any, environment: Any) -> None:
@@ -329,7 +325,7 @@ def test_a_disconnect_during_the_upload_leaves_nothing(
 ) -> None:
     if not shared:
         request.getfixturevalue("remote")
-    before = descriptors()
+    before = door.descriptors()
     connection = raw_request(door, head(FIT, 1_000_000) + bytes(sent), tcp=True)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()  # a reset
@@ -339,7 +335,7 @@ def test_a_disconnect_during_the_upload_leaves_nothing(
     assert door.host.records == []
     assert not [r for r in environment.requests if r["frame"] or r["body"]]
     assert door.ask("POST", APPLY, FRAME)[0] == 200
-    wait_for(lambda: descriptors() <= before + 4)
+    wait_for(lambda: door.descriptors() <= before + 4)
 
 
 @pytest.mark.parametrize("shared", [True, False])

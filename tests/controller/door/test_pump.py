@@ -7,7 +7,6 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,10 +45,6 @@ def asking(door: Any, *, tcp: bool = False) -> Iterator[socket.socket]:
         connection.connect(place)
         connection.sendall(HEAD.encode() + b"a frame")
         yield connection
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("tcp", [False, True])
@@ -148,15 +143,14 @@ def test_one_that_is_cut_off_is_cut_off_for_the_client(door: Any, environment: A
 def test_a_client_that_leaves_leaves_nothing(door: Any, environment: Any, pumped: list[bool]) -> None:
     environment.answer = (200, [], [b"warm up"])
     door.ask("POST", APPLY, b"a frame")
-    before = descriptors()
+    before = door.descriptors()
     environment.answer = (200, [], [ANSWER])
     for number in range(1, 4):
         with asking(door) as connection:
             wait_for(lambda number=number: len(pumped) == number)
             connection.recv(100_000)
     assert pumped == [True] * 3
-    # One more of each server's: the environment's connection that was kept is used up.
-    wait_for(lambda: descriptors() <= before)
+    wait_for(lambda: door.descriptors() <= before)
 
 
 @pytest.mark.parametrize("door", ["httptools"], indirect=True)
